@@ -1,0 +1,187 @@
+//! The state of one block in execution: its actors, its transactions' words, and the memory of both.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use counterpoint_state::{StateSource, TransactionWord};
+use crossbeam_utils::CachePadded;
+use revm::{
+    context::{BlockEnv, CfgEnv, Transaction, TxEnv},
+    precompile::{PrecompileSpecId, Precompiles},
+    primitives::{Address, TxKind, hardfork::SpecId},
+};
+
+use crate::{
+    chaos::Chaos,
+    directory::{Actor, Directory},
+    mailbox::Letter,
+    message::Message,
+    worker::{Space, WorkerContext},
+};
+
+/// One block's actors, cells and transaction words.
+///
+/// Inside, references to the block's arenas carry the lifetime `'static`, since fibers hold them and a fiber
+/// outlives any scope. What makes that sound: the arenas are a field of this struct and are dropped last;
+/// every fiber, execution and list of writes that holds such a reference belongs to one block, is emptied
+/// before it leaves it, and only runs while somebody holds the `Arc` of the block.
+pub struct BlockState {
+    directory: Directory<'static>,
+    words: Box<[CachePadded<TransactionWord>]>,
+    /// Number, beneficiary and so on.
+    pub env: BlockEnv,
+    /// The rules.
+    pub cfg: CfgEnv,
+    transactions: Arc<[TxEnv]>,
+    pub(crate) source: Arc<dyn StateSource>,
+    pub(crate) id: u64,
+    pub(crate) chaos: Option<Chaos>,
+    /// Dropped last: everything above points into it.
+    spaces: Box<[CachePadded<Space>]>,
+}
+
+// SAFETY: a `Space`'s arena is the only part that is not `Sync`. `worker` hands it out under the contract that
+// one thread at a time acts as that worker.
+unsafe impl Sync for BlockState {}
+
+static IDS: AtomicU64 = AtomicU64::new(1);
+
+impl BlockState {
+    /// The state of a block that this many workers will execute.
+    pub fn new(
+        env: BlockEnv,
+        cfg: CfgEnv,
+        transactions: Arc<[TxEnv]>,
+        source: Arc<dyn StateSource>,
+        workers: usize,
+        chaos: Option<Chaos>,
+    ) -> Self {
+        Self {
+            directory: Directory::new(transactions.len()),
+            words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
+            env,
+            cfg,
+            transactions,
+            source,
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            chaos,
+            spaces: (0..workers).map(|_| CachePadded::default()).collect(),
+        }
+    }
+
+    /// How many transactions the block has. Their indices are 1 to this number.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Whether the block has no transaction.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The word of the transaction at `index`, from 1.
+    #[inline]
+    pub fn word(&self, index: u32) -> &TransactionWord {
+        &self.words[index as usize - 1]
+    }
+
+    /// The transaction at `index`, from 1.
+    pub fn transaction(&self, index: u32) -> &TxEnv {
+        &self.transactions[index as usize - 1]
+    }
+
+    /// The hard fork.
+    pub fn spec(&self) -> SpecId {
+        self.cfg.spec
+    }
+
+    /// Acts as worker number `worker`.
+    ///
+    /// # Safety
+    ///
+    /// No two threads may act as the same worker of the block at the same time, and the context must not
+    /// outlive the block.
+    pub unsafe fn worker(&self, worker: usize) -> WorkerContext {
+        let space: *const Space = &*self.spaces[worker];
+        // SAFETY: the space lives as long as the block, see `BlockState`.
+        let space: &'static Space = unsafe { &*space };
+        WorkerContext { arena: &space.arena, counters: &space.counters }
+    }
+
+    /// The disorder to execute the block in, if any.
+    pub fn chaos(&self) -> Option<&Chaos> {
+        self.chaos.as_ref()
+    }
+
+    /// Each worker's counters.
+    pub fn counters(&self) -> impl Iterator<Item = &crate::worker::Counters> {
+        self.spaces.iter().map(|space| &space.counters)
+    }
+
+    /// Bytes that the block's arenas hold.
+    pub fn allocated_bytes(&self) -> usize {
+        self.spaces.iter().map(|space| space.arena.allocated_bytes()).sum()
+    }
+
+    pub(crate) fn directory(&self) -> &Directory<'static> {
+        &self.directory
+    }
+
+    pub(crate) fn actor(&self, address: Address, worker: &WorkerContext) -> &'static Actor<'static> {
+        self.directory.actor(address, worker.arena)
+    }
+
+    /// Routes a transaction's begin to its sender's actor. `true`: it may begin; `false`: it waits in the
+    /// mailbox for an earlier one of the same sender.
+    pub fn send_begin(&self, index: u32, worker: &WorkerContext) -> bool {
+        let actor = self.actor(self.transaction(index).caller, worker);
+        worker.counters.hops.increment();
+        let letter = worker.arena.alloc(Letter::new(Message::Begin { index }));
+        let inline = actor.mailbox.send(letter);
+        if !inline {
+            worker.counters.queued.increment();
+        }
+        inline
+    }
+
+    /// A transaction was executed for the first time: the next one of its sender may begin.
+    pub fn next_begin(&self, index: u32, worker: &WorkerContext) -> Option<u32> {
+        let actor = self.actor(self.transaction(index).caller, worker);
+        match actor.mailbox.receive()? {
+            Message::Begin { index } => Some(index),
+            other => unreachable!("only begin messages are queued, not {other:?}"),
+        }
+    }
+
+    /// The recipient whose balance the transaction adds to without anybody looking, provided that the account
+    /// has no code: a top-level call that transfers to it runs nothing and reads nothing of it.
+    pub fn credited(&self, index: u32) -> Option<Address> {
+        let tx = self.transaction(index);
+        let TxKind::Call(to) = tx.kind else { return None };
+        let plain = to != tx.caller
+            && tx.authorization_list_len() == 0
+            // EIP-2780 and EIP-8037 charge for what the recipient is, EIP-7708 logs the transfer.
+            && !self.spec().is_enabled_in(SpecId::AMSTERDAM)
+            && !Precompiles::new(PrecompileSpecId::from_spec_id(self.spec())).contains(&to);
+        plain.then_some(to)
+    }
+
+    /// Whether the transaction looks like a plain transfer, to be tried without a fiber.
+    pub fn looks_plain(&self, index: u32) -> bool {
+        self.transaction(index).data.is_empty() && self.credited(index).is_some()
+    }
+}
+
+impl fmt::Debug for BlockState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockState")
+            .field("transactions", &self.words.len())
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! Who is who: from addresses to actors, and from an actor's slots to their cells.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use counterpoint_state::{AccountCells, Arena, SlotCell};
+use foldhash::quality::RandomState;
+use papaya::HashMap;
+use revm::{
+    bytecode::Bytecode,
+    primitives::{Address, B256, U256},
+};
+
+use crate::{mailbox::Mailbox, memory::Memory, message::Message};
+
+/// An account as an actor: the owner of its cells and its mailbox.
+#[derive(Debug)]
+pub struct Actor<'b> {
+    id: u32,
+    /// The account's address.
+    pub address: Address,
+    /// The account's own cells.
+    pub cells: AccountCells<'b>,
+    /// Messages that wait.
+    pub mailbox: Mailbox<'b, Message>,
+    /// What it has learnt of its functions.
+    pub memory: Memory<'b>,
+}
+
+/// The actors of a block.
+///
+/// The keys are chosen by whoever writes transactions, so the hasher is keyed at random. Each look-up is a
+/// leaf function that is not inlined: the maps pin a thread-local guard, and the caller may be a fiber, which
+/// must not have a thread-local's address in its registers when it moves to another thread.
+pub struct Directory<'b> {
+    actors: HashMap<Address, &'b Actor<'b>, RandomState>,
+    slots: HashMap<(u32, U256), &'b SlotCell<'b>, RandomState>,
+    code: HashMap<B256, Bytecode, RandomState>,
+    ids: AtomicU32,
+}
+
+impl<'b> Directory<'b> {
+    /// A directory for a block with about this many transactions.
+    pub fn new(transactions: usize) -> Self {
+        let hasher = RandomState::default();
+        Self {
+            actors: HashMap::with_capacity_and_hasher(transactions * 2, hasher.clone()),
+            slots: HashMap::with_capacity_and_hasher(transactions * 4, hasher.clone()),
+            code: HashMap::with_hasher(hasher),
+            ids: AtomicU32::new(0),
+        }
+    }
+
+    /// The actor of this address.
+    #[inline(never)]
+    pub fn actor(&self, address: Address, arena: &'b Arena) -> &'b Actor<'b> {
+        let actors = self.actors.pin();
+        if let Some(actor) = actors.get(&address) {
+            return actor;
+        }
+        actors.get_or_insert_with(address, || {
+            // Relaxed: an id only has to be unique.
+            let id = self.ids.fetch_add(1, Ordering::Relaxed);
+            arena.alloc_owned(Actor {
+                id,
+                address,
+                cells: AccountCells::new(),
+                mailbox: Mailbox::new(),
+                memory: Memory::new(),
+            })
+        })
+    }
+
+    /// The cell of one of the actor's slots.
+    #[inline(never)]
+    pub fn slot(&self, actor: &Actor<'b>, slot: U256, arena: &'b Arena) -> &'b SlotCell<'b> {
+        let slots = self.slots.pin();
+        let key = (actor.id, slot);
+        if let Some(cell) = slots.get(&key) {
+            return cell;
+        }
+        slots.get_or_insert_with(key, || arena.alloc(SlotCell::new()))
+    }
+
+    /// Code that the source has given.
+    #[inline(never)]
+    pub fn code(&self, hash: B256) -> Option<Bytecode> {
+        self.code.pin().get(&hash).cloned()
+    }
+
+    /// Keeps code that the source has given.
+    #[inline(never)]
+    pub fn keep_code(&self, hash: B256, code: Bytecode) {
+        self.code.pin().insert(hash, code);
+    }
+}
+
+impl fmt::Debug for Directory<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory")
+            .field("actors", &self.actors.len())
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}

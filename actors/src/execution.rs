@@ -1,0 +1,289 @@
+//! One incarnation of a transaction: what it read, where it went, and how it ended.
+
+use std::fmt;
+
+use counterpoint_state::{
+    AccountView, Fields, NotReady, Readers, SlotCell, SlotView, SourceError, VersionWord,
+};
+use revm::{
+    context::result::{ExecutionResult, InvalidHeader, InvalidTransaction},
+    primitives::{Address, TxKind, U256},
+    state::EvmState,
+};
+
+use crate::{
+    block::BlockState, chaos::Chaos, directory::Actor, message::Selector, worker::WorkerContext,
+};
+
+/// An account that the incarnation read, and what it saw.
+pub(crate) struct AccountRead {
+    pub(crate) actor: &'static Actor<'static>,
+    pub(crate) view: AccountView<'static>,
+    /// What of it the incarnation depends on.
+    pub(crate) fields: Fields,
+}
+
+/// A slot that the incarnation read, and what it saw.
+pub(crate) struct SlotRead {
+    /// The position of its account among the accounts read.
+    account: u32,
+    cell: &'static SlotCell<'static>,
+    value: U256,
+}
+
+/// A call on the incarnation's way.
+#[derive(Clone, Copy)]
+pub(crate) struct Hop {
+    pub(crate) address: Address,
+    pub(crate) selector: Selector,
+}
+
+/// A version that a transaction wrote, or was expected to write.
+#[derive(Clone, Copy)]
+pub struct Written {
+    pub(crate) word: &'static VersionWord<'static>,
+    pub(crate) readers: &'static Readers<'static>,
+    pub(crate) fields: Fields,
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").field("word", self.word).finish_non_exhaustive()
+    }
+}
+
+/// An estimate that prediction entered.
+pub(crate) struct Predicted {
+    pub(crate) written: Written,
+    pub(crate) cell: Option<&'static SlotCell<'static>>,
+    pub(crate) hop: Hop,
+}
+
+/// Wei added to an account's balance without reading it.
+#[derive(Clone, Copy, Debug)]
+pub struct Credit {
+    pub(crate) actor: &'static Actor<'static>,
+    /// In wei; zero is a touch.
+    pub amount: U256,
+}
+
+/// How an incarnation ended.
+#[derive(Debug)]
+pub enum End {
+    /// It has not.
+    Unfinished,
+    /// The transaction was executed.
+    Executed(Box<Executed>),
+    /// The transaction cannot be included.
+    Invalid(InvalidTransaction),
+    /// The block environment lacks something.
+    Header(InvalidHeader),
+    /// The source failed.
+    Source(SourceError),
+    /// revm failed for a reason that is not the transaction's.
+    Failed(String),
+    /// Something panicked.
+    Panicked(String),
+    /// It had read something too early.
+    Doomed,
+    /// It would have had to wait, and had no fiber to do it in.
+    MustWait,
+    /// The block was given up.
+    Cancelled,
+}
+
+/// An executed transaction.
+#[derive(Debug)]
+pub struct Executed {
+    /// Result, gas and logs.
+    pub result: ExecutionResult,
+    /// What it changed, without the credits.
+    pub state: EvmState,
+    /// The fee for the beneficiary, where it did not read that account.
+    pub fee: Option<Credit>,
+    /// A plain transfer's value for the recipient.
+    pub transfer: Option<Credit>,
+}
+
+/// One incarnation of one transaction.
+pub struct Execution {
+    pub(crate) index: u32,
+    pub(crate) incarnation: u32,
+    /// Everything below is final: reads need no registration, and no later check.
+    pub(crate) on_final_state: bool,
+    /// Credits are not deferred: they overflowed.
+    pub(crate) exact: bool,
+    pub(crate) accounts: Vec<AccountRead>,
+    pub(crate) slots: Vec<SlotRead>,
+    pub(crate) hops: Vec<Hop>,
+    pub(crate) predicted: Vec<Predicted>,
+    pub(crate) fee: Option<U256>,
+    /// Why reads fail from here on.
+    pub(crate) stopped: Option<Stop>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// Why an incarnation reads no more.
+#[derive(Clone, Debug)]
+pub(crate) enum Stop {
+    Doomed,
+    MustWait,
+    Cancelled,
+    Source(SourceError),
+}
+
+impl Execution {
+    /// An execution to be [`reset`](Self::reset) before use.
+    pub fn new() -> Box<Self> {
+        Box::new(Self {
+            index: 0,
+            incarnation: 0,
+            on_final_state: false,
+            exact: false,
+            accounts: Vec::new(),
+            slots: Vec::new(),
+            hops: Vec::new(),
+            predicted: Vec::new(),
+            fee: None,
+            stopped: None,
+            end: End::Unfinished,
+        })
+    }
+
+    /// Prepares for an incarnation.
+    pub fn reset(&mut self, index: u32, incarnation: u32, on_final_state: bool, exact: bool) {
+        self.clear();
+        self.index = index;
+        self.incarnation = incarnation;
+        self.on_final_state = on_final_state;
+        self.exact = exact;
+    }
+
+    /// Forgets everything, keeping the allocations.
+    pub fn clear(&mut self) {
+        self.accounts.clear();
+        self.slots.clear();
+        self.hops.clear();
+        self.predicted.clear();
+        self.fee = None;
+        self.stopped = None;
+        self.end = End::Unfinished;
+    }
+
+    /// The incarnation is given up: what it was expected to write joins what the transaction has written, to
+    /// be taken back by a later incarnation.
+    pub fn abandon(&mut self, written: &mut Vec<Written>) {
+        written.extend(self.predicted.drain(..).map(|predicted| predicted.written));
+    }
+
+    /// The transaction's index.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Whether it ran on final state.
+    pub fn on_final_state(&self) -> bool {
+        self.on_final_state
+    }
+
+    /// Whether everything that the incarnation observed is still what lies below its index. Compares values,
+    /// so that a cell that was rewritten with the same value does no harm.
+    pub fn still_valid(&self) -> bool {
+        for read in &self.accounts {
+            match read.actor.cells.view(self.index) {
+                Ok(view) if view.agrees(&read.view, read.fields) => {}
+                Ok(_) | Err(NotReady::Blocked(_) | NotReady::Unloaded) => return false,
+            }
+        }
+        for read in &self.slots {
+            let account = &self.accounts[read.account as usize];
+            match read.cell.view(self.index, account.view.wiped, account.existed()) {
+                SlotView::Value(value, _) if value == read.value => {}
+                SlotView::Value(..) | SlotView::Blocked(_) | SlotView::Unloaded => {
+                    read.cell.set_contended();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    pub(crate) fn note_slot(&mut self, account: usize, cell: &'static SlotCell<'static>, value: U256) {
+        self.slots.push(SlotRead { account: account as u32, cell, value });
+    }
+
+    pub(crate) fn account(&self, address: &Address) -> Option<usize> {
+        self.accounts.iter().position(|read| read.actor.address == *address)
+    }
+
+    /// Enters estimates for what a call of this function is expected to write.
+    pub(crate) fn predict(&mut self, block: &BlockState, hop: Hop, arena: &'static counterpoint_state::Arena) -> u32 {
+        let Some(account) = self.account(&hop.address) else { return 0 };
+        let actor = self.accounts[account].actor;
+        let mut entered = 0;
+        for cell in actor.memory.predict(hop.selector) {
+            let entry = cell.versions.entry(self.index, arena);
+            if self.expect(Written { word: entry.common(), readers: &cell.readers, fields: Fields::SLOT }, Some(cell), hop)
+            {
+                entered += 1;
+            }
+        }
+        debug_assert!(self.index as usize <= block.len());
+        entered
+    }
+
+    /// Chaos: enters estimates on cells that the transaction probably does not write.
+    pub fn predict_wrongly(&mut self, block: &BlockState, chaos: &Chaos, worker: &WorkerContext) {
+        if self.on_final_state || !chaos.one_in(3) {
+            return;
+        }
+        let victim = 1 + (chaos.next() % block.len() as u64) as u32;
+        let transaction = block.transaction(victim);
+        let address = match transaction.kind {
+            TxKind::Call(to) if chaos.one_in(2) => to,
+            _ => transaction.caller,
+        };
+        let actor = block.actor(address, worker);
+        let hop = Hop { address, selector: Selector::default() };
+        let balance = actor.cells.balance.entry(self.index, worker.arena);
+        let readers = &actor.cells.readers;
+        self.expect(Written { word: balance.common(), readers, fields: Fields::BALANCE }, None, hop);
+        let slot = block.directory().slot(actor, U256::from(chaos.next() % 3), worker.arena);
+        let entry = slot.versions.entry(self.index, worker.arena);
+        let written = Written { word: entry.common(), readers: &slot.readers, fields: Fields::SLOT };
+        self.expect(written, Some(slot), hop);
+    }
+
+    /// Enters one estimate, unless the transaction has a version there already.
+    pub(crate) fn expect(
+        &mut self,
+        written: Written,
+        cell: Option<&'static SlotCell<'static>>,
+        hop: Hop,
+    ) -> bool {
+        if !written.word.is_absent() || written.word.stamp() == self.incarnation {
+            return false;
+        }
+        written.word.estimate();
+        self.predicted.push(Predicted { written, cell, hop });
+        true
+    }
+}
+
+impl AccountRead {
+    /// Whether the account exists in the source.
+    pub(crate) fn existed(&self) -> bool {
+        self.actor.cells.base().is_some_and(Option::is_some)
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution")
+            .field("index", &self.index)
+            .field("incarnation", &self.incarnation)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}

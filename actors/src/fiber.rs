@@ -1,0 +1,206 @@
+//! Fibers: transactions in execution on stacks of their own, to be suspended at any read and resumed by any
+//! worker.
+
+use std::{
+    any::Any,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
+
+use corosensei::{
+    Coroutine, CoroutineResult, Yielder,
+    stack::{DefaultStack, Stack},
+};
+use counterpoint_state::VersionWord;
+
+use crate::{
+    block::BlockState,
+    evm::Executor,
+    execution::{End, Execution},
+    worker::WorkerContext,
+};
+
+/// The usable size of a fiber's stack in bytes. revm keeps its call frames on the heap and precompiles run on
+/// the worker's stack, so depth does not add up here: see the test that measures the high-water mark.
+pub const STACK_SIZE: usize = 256 * 1024;
+
+/// What a worker tells a fiber.
+pub(crate) enum Order {
+    /// Execute this; the fiber is idle.
+    Run { block: *const BlockState, execution: Box<Execution>, worker: WorkerContext },
+    /// Go on where you asked for something.
+    Resume { worker: WorkerContext },
+    /// Give up where you asked for something.
+    Cancel,
+    /// End; the fiber is idle.
+    Exit,
+}
+
+/// What a fiber tells its worker.
+pub(crate) enum Request {
+    /// The execution has ended; the fiber is idle.
+    Done(Box<Execution>),
+    /// Park this until the version is there.
+    Wait(&'static VersionWord<'static>),
+    /// Let others run first.
+    Pause,
+}
+
+/// What a fiber came back with.
+#[derive(Debug)]
+pub enum Yielded {
+    /// The execution has ended; the fiber can run another.
+    Done(Box<Execution>),
+    /// It waits for this version.
+    Wait(&'static VersionWord<'static>),
+    /// It lets others run first.
+    Pause,
+}
+
+/// A pooled stack with an EVM on it.
+pub struct Fiber {
+    coroutine: Coroutine<Order, Request, ()>,
+    stack: (usize, usize),
+}
+
+// SAFETY: what lives on a suspended fiber's stack is an `Executor` (an EVM whose memory is shared through
+// `Rc`s that never leave it, whose bytecode pointers point into what it owns), a `Box<Execution>`, and references
+// into the block, which is `Sync`. All of it moves together, and nothing on the stack depends on the thread:
+// what suspends touches no thread-local (see `CellDatabase::suspend`).
+unsafe impl Send for Fiber {}
+
+impl Fiber {
+    /// A fiber that is idle.
+    ///
+    /// # Errors
+    ///
+    /// The system may refuse the memory for the stack.
+    pub fn new() -> io::Result<Self> {
+        let stack = DefaultStack::new(STACK_SIZE)?;
+        let bounds = (stack.limit().get(), stack.base().get());
+        let coroutine = Coroutine::with_stack(stack, fiber_main);
+        Ok(Self { coroutine, stack: bounds })
+    }
+
+    /// Starts an execution on an idle fiber.
+    ///
+    /// # Errors
+    ///
+    /// The message of a panic; the fiber is of no use then.
+    ///
+    /// # Safety
+    ///
+    /// The fiber must be idle, and the block must live until the fiber comes back with
+    /// [`Yielded::Done`] or is cancelled.
+    pub unsafe fn run(
+        &mut self,
+        block: &BlockState,
+        execution: Box<Execution>,
+        worker: WorkerContext,
+    ) -> Result<Yielded, String> {
+        self.order(Order::Run { block, execution, worker })
+    }
+
+    /// Resumes a suspended fiber.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn resume(&mut self, worker: WorkerContext) -> Result<Yielded, String> {
+        self.order(Order::Resume { worker })
+    }
+
+    /// Cancels a suspended fiber's execution: it unwinds through revm's errors and is idle again.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn cancel(&mut self) -> Result<Yielded, String> {
+        self.order(Order::Cancel)
+    }
+
+    fn order(&mut self, order: Order) -> Result<Yielded, String> {
+        match catch_unwind(AssertUnwindSafe(|| self.coroutine.resume(order))) {
+            Ok(CoroutineResult::Yield(Request::Done(execution))) => Ok(Yielded::Done(execution)),
+            Ok(CoroutineResult::Yield(Request::Wait(version))) => Ok(Yielded::Wait(version)),
+            Ok(CoroutineResult::Yield(Request::Pause)) => Ok(Yielded::Pause),
+            Ok(CoroutineResult::Return(())) => Err("the fiber ended".to_owned()),
+            Err(panic) => Err(panic_message(&*panic)),
+        }
+    }
+
+    /// The most bytes of the stack that were ever in use, from what is no longer zero.
+    pub fn high_water_mark(&self) -> usize {
+        let (limit, base) = self.stack;
+        // The guard page at the low end cannot be read; the rest is mapped, and zero until it is used.
+        let mut address = base - STACK_SIZE;
+        debug_assert!(address > limit);
+        // SAFETY: within the fiber's mapped stack, which nothing runs on while `self` is borrowed.
+        while address < base && unsafe { ptr::read_volatile(address as *const u64) } == 0 {
+            address += size_of::<u64>();
+        }
+        base - address
+    }
+}
+
+impl Drop for Fiber {
+    fn drop(&mut self) {
+        // An idle fiber ends by itself, which needs no forced unwinding. A suspended one is cancelled first.
+        let mut rounds = 0;
+        while self.coroutine.started() && !self.coroutine.done() && rounds < 2 {
+            rounds += 1;
+            let _ = catch_unwind(AssertUnwindSafe(|| self.coroutine.resume(Order::Exit)));
+        }
+    }
+}
+
+impl fmt::Debug for Fiber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fiber").field("done", &self.coroutine.done()).finish_non_exhaustive()
+    }
+}
+
+/// What every fiber runs: one execution after the other, on the same EVM.
+fn fiber_main(yielder: &Yielder<Order, Request>, mut order: Order) {
+    let mut executor = Box::new(Executor::new());
+    while let Order::Run { block, mut execution, worker } = order {
+        // SAFETY: `Fiber::run`'s caller keeps the block alive until this execution is done.
+        run_guarded(&mut executor, unsafe { &*block }, &mut execution, worker, yielder);
+        order = yielder.suspend(Request::Done(execution));
+    }
+}
+
+/// Runs an execution on the caller's own stack. What panics ends in [`End::Panicked`].
+pub fn run_inline(
+    executor: &mut Executor,
+    block: &BlockState,
+    execution: &mut Execution,
+    worker: WorkerContext,
+) {
+    run_guarded(executor, block, execution, worker, ptr::null());
+}
+
+/// Contains what panics: the execution itself must survive, since it knows which estimates it entered.
+fn run_guarded(
+    executor: &mut Executor,
+    block: &BlockState,
+    execution: &mut Execution,
+    worker: WorkerContext,
+    yielder: *const Yielder<Order, Request>,
+) {
+    let run = AssertUnwindSafe(|| executor.run(block, execution, worker, yielder));
+    if let Err(panic) = catch_unwind(run) {
+        // The EVM was interrupted anywhere: another one takes its place.
+        *executor = Executor::new();
+        execution.end = End::Panicked(panic_message(&*panic));
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,150 @@
+//! An actor's mailbox: many senders, one receiver at a time, no thread of its own.
+//!
+//! Whoever sends to an idle actor becomes its receiver and handles the message at once; whoever sends to a
+//! busy one leaves the message and goes on. The receiver takes messages in the order in which they were sent
+//! until there are none, and then the actor is idle again. Idle, busy and the list of messages are one word.
+
+use std::{fmt, marker::PhantomData, ptr};
+
+use counterpoint_state::sync::{AtomicPtr, Ordering};
+
+/// A message on its way, in memory that lives as long as the mailbox.
+#[derive(Debug)]
+pub struct Letter<'b, M> {
+    message: M,
+    next: AtomicPtr<Letter<'b, M>>,
+}
+
+impl<M> Letter<'_, M> {
+    /// Wraps a message.
+    pub fn new(message: M) -> Self {
+        Self { message, next: AtomicPtr::new(ptr::null_mut()) }
+    }
+}
+
+/// The mailbox of one actor.
+pub struct Mailbox<'b, M> {
+    /// Null: idle. Otherwise busy, and the newest letter; the pointer to `self.busy` ends the list.
+    newest: AtomicPtr<Letter<'b, M>>,
+    /// Letters that the receiver took, oldest first. The receiver's alone.
+    taken: AtomicPtr<Letter<'b, M>>,
+    letters: PhantomData<&'b Letter<'b, M>>,
+}
+
+impl<M> Default for Mailbox<'_, M> {
+    fn default() -> Self {
+        Self {
+            newest: AtomicPtr::new(ptr::null_mut()),
+            taken: AtomicPtr::new(ptr::null_mut()),
+            letters: PhantomData,
+        }
+    }
+}
+
+impl<'b, M: Copy> Mailbox<'b, M> {
+    /// An idle actor's mailbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The end of a busy actor's list: an address that no letter has.
+    fn busy() -> *mut Letter<'b, M> {
+        ptr::without_provenance_mut(align_of::<Letter<'b, M>>())
+    }
+
+    /// Sends. `true`: the actor was idle, and the caller is its receiver now; the message is the caller's to
+    /// handle, it is not in the box.
+    #[must_use]
+    pub fn send(&self, letter: &'b Letter<'b, M>) -> bool {
+        let mut newest = self.newest.load(Ordering::Relaxed);
+        loop {
+            let (new, idle) = if newest.is_null() {
+                (Self::busy(), true)
+            } else {
+                letter.next.store(newest, Ordering::Relaxed);
+                (ptr::from_ref(letter).cast_mut(), false)
+            };
+            // Release: the receiver that takes the list sees the letter. Acquire, where the actor was idle:
+            // what its last receiver did is visible to this one. Pairs with the exchanges in `receive`.
+            match self.newest.compare_exchange_weak(newest, new, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return idle,
+                Err(now) => newest = now,
+            }
+        }
+    }
+
+    /// The next message, in the order of sending; `None`: there is none, and the actor is idle from here on.
+    /// For the receiver only.
+    pub fn receive(&self) -> Option<M> {
+        let mut oldest = self.taken.load(Ordering::Relaxed);
+        if oldest.is_null() {
+            loop {
+                // Release: what this receiver did is visible to the next one, which acquires in `send`.
+                let newest = match self.newest.compare_exchange(
+                    Self::busy(),
+                    ptr::null_mut(),
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                ) {
+                    Ok(_) => return None,
+                    Err(newest) => newest,
+                };
+                if self
+                    .newest
+                    .compare_exchange(newest, Self::busy(), Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+                {
+                    oldest = Self::reverse(newest);
+                    break;
+                }
+            }
+        }
+        // SAFETY: taken letters are `&'b Letter`s that senders published with release.
+        let letter = unsafe { &*oldest };
+        self.taken.store(letter.next.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(letter.message)
+    }
+
+    /// Turns newest-first into oldest-first, ended by null.
+    fn reverse(newest: *mut Letter<'b, M>) -> *mut Letter<'b, M> {
+        let mut reversed = ptr::null_mut();
+        let mut current = newest;
+        while current != Self::busy() {
+            // SAFETY: as in `receive`; the list ends with `busy`.
+            let letter = unsafe { &*current };
+            let next = letter.next.load(Ordering::Relaxed);
+            letter.next.store(reversed, Ordering::Relaxed);
+            reversed = current;
+            current = next;
+        }
+        reversed
+    }
+}
+
+impl<M> fmt::Debug for Mailbox<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle = self.newest.load(Ordering::Relaxed).is_null();
+        f.debug_struct("Mailbox").field("idle", &idle).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_in_order_and_the_box_falls_idle() {
+        let letters: Vec<_> = (0..5).map(Letter::new).collect();
+        let mailbox = Mailbox::new();
+        assert!(mailbox.send(&letters[0]), "the first sender becomes the receiver");
+        assert!(!mailbox.send(&letters[1]));
+        assert!(!mailbox.send(&letters[2]));
+        assert_eq!(mailbox.receive(), Some(1));
+        assert!(!mailbox.send(&letters[3]));
+        assert_eq!(mailbox.receive(), Some(2));
+        assert_eq!(mailbox.receive(), Some(3));
+        assert_eq!(mailbox.receive(), None);
+        assert!(mailbox.send(&letters[4]));
+        assert_eq!(mailbox.receive(), None);
+    }
+}

@@ -1,0 +1,247 @@
+//! An incarnation's end: its writes become versions in the cells, and what it wrote no more is taken back.
+
+use counterpoint_state::{Chain, Code, Displaced, Fields, Lifecycle};
+use revm::{
+    primitives::{KECCAK_EMPTY, U256},
+    state::{Account, AccountInfo, EvmState},
+};
+
+use crate::{
+    block::BlockState,
+    directory::Actor,
+    execution::{Credit, End, Execution, Written},
+    worker::{Signals, WorkerContext},
+};
+
+/// Publishes what an incarnation wrote. `written` holds the versions of the incarnation before, and then those
+/// of this one.
+pub fn publish(
+    block: &BlockState,
+    execution: &mut Execution,
+    written: &mut Vec<Written>,
+    worker: WorkerContext,
+    signals: &mut dyn Signals,
+) {
+    let mut publisher = Publisher {
+        block,
+        index: execution.index,
+        incarnation: execution.incarnation,
+        written: Vec::with_capacity(written.len()),
+        worker,
+        signals,
+    };
+    let mut end = std::mem::replace(&mut execution.end, End::Unfinished);
+    if let End::Executed(executed) = &mut end {
+        publisher.state(execution, &mut executed.state);
+        if let Some(credit) = &executed.transfer {
+            publisher.credit(credit);
+        }
+        if let Some(credit) = &executed.fee {
+            publisher.credit(credit);
+        }
+    }
+    execution.end = end;
+
+    // Retraction is publishing too.
+    for previous in written.iter().copied() {
+        publisher.retract(previous);
+    }
+    for predicted in execution.predicted.drain(..) {
+        if publisher.retract(predicted.written)
+            && let Some(cell) = predicted.cell
+        {
+            let actor = block.actor(predicted.hop.address, &worker);
+            actor.memory.unlearn(predicted.hop.selector, cell);
+        }
+    }
+    *written = publisher.written;
+}
+
+struct Publisher<'a> {
+    block: &'a BlockState,
+    index: u32,
+    incarnation: u32,
+    written: Vec<Written>,
+    worker: WorkerContext,
+    signals: &'a mut dyn Signals,
+}
+
+impl Publisher<'_> {
+    /// Everything that changed against what was there before the transaction.
+    fn state(&mut self, execution: &Execution, state: &mut EvmState) {
+        for (address, account) in state.iter_mut() {
+            // The ids are positions in `execution.accounts`; they mean nothing outside.
+            let id = account.info.account_id.take();
+            if !account.is_touched() {
+                continue;
+            }
+            let read = id
+                .and_then(|id| execution.accounts.get(id.get()))
+                .filter(|read| read.actor.address == *address)
+                .or_else(|| execution.account(address).map(|position| &execution.accounts[position]));
+            let Some(read) = read else {
+                debug_assert!(false, "the journal holds no account that was not read");
+                continue;
+            };
+            let (actor, existed) = (read.actor, !account.is_loaded_as_not_existing());
+            let before = Before {
+                nonce: read.view.nonce,
+                balance: read.view.balance,
+                code_hash: read.view.code_hash,
+            };
+            self.account(execution, actor, existed, &before, account);
+        }
+    }
+
+    fn account(
+        &mut self,
+        execution: &Execution,
+        actor: &'static Actor<'static>,
+        existed: bool,
+        before: &Before,
+        account: &Account,
+    ) {
+        // The order of the cases is that of `revm_database::CacheState`.
+        if account.is_selfdestructed() || (!account.is_created() && account.is_empty()) {
+            if existed {
+                let gone = Some(Lifecycle { exists: false, wiped: true });
+                self.fields(actor, gone, before, &AccountInfo::default());
+            }
+            return;
+        }
+        let lifecycle = if account.is_created() {
+            Some(Lifecycle { exists: true, wiped: true })
+        } else {
+            (!existed).then_some(Lifecycle { exists: true, wiped: false })
+        };
+        self.fields(actor, lifecycle, before, &account.info);
+        for (slot, value) in account.changed_storage_slots() {
+            let cell = self.block.directory().slot(actor, *slot, self.worker.arena);
+            let record = self.worker.arena.alloc(value.present_value);
+            let entry = cell.versions.entry(self.index, self.worker.arena);
+            let displaced = entry.publish(record);
+            let written = Written { word: entry.common(), readers: &cell.readers, fields: Fields::SLOT };
+            if self.note(written, displaced) {
+                self.invalidate(written, Fields::SLOT);
+            }
+            if cell.is_contended() {
+                for hop in execution.hops.iter().filter(|hop| hop.address == actor.address) {
+                    actor.memory.learn(hop.selector, cell);
+                }
+            }
+        }
+    }
+
+    /// The account's own cells, then one walk over their readers. The lifecycle first: who sees a balance
+    /// sees that the account exists.
+    fn fields(
+        &mut self,
+        actor: &'static Actor<'static>,
+        lifecycle: Option<Lifecycle>,
+        before: &Before,
+        after: &AccountInfo,
+    ) {
+        let cells = &actor.cells;
+        let arena = self.worker.arena;
+        let mut changed = 0;
+        if let Some(lifecycle) = lifecycle {
+            changed |= self.field(actor, &cells.lifecycle, arena.alloc(lifecycle), Fields::LIFECYCLE);
+        }
+        if after.code_hash != before.code_hash {
+            let bytecode = if after.code_hash == KECCAK_EMPTY { None } else { after.code.clone() };
+            let code = arena.alloc_owned(Code { hash: after.code_hash, bytecode });
+            changed |= self.field(actor, &cells.code, code, Fields::CODE);
+        }
+        if after.nonce != before.nonce {
+            changed |= self.field(actor, &cells.nonce, arena.alloc(after.nonce), Fields::NONCE);
+        }
+        if after.balance != before.balance {
+            changed |= self.field(actor, &cells.balance, arena.alloc(after.balance), Fields::BALANCE);
+        }
+        if changed != 0
+            && let Some(written) = self.written.last().copied()
+        {
+            self.invalidate(written, Fields(changed));
+        }
+    }
+
+    /// Publishes one field; returns it if its content changed.
+    fn field<V: PartialEq>(
+        &mut self,
+        actor: &'static Actor<'static>,
+        chain: &'static Chain<'static, V>,
+        record: &'static V,
+        field: Fields,
+    ) -> u8 {
+        let entry = chain.entry(self.index, self.worker.arena);
+        let displaced = entry.publish(record);
+        let written = Written { word: entry.common(), readers: &actor.cells.readers, fields: field };
+        if self.note(written, displaced) { field.0 } else { 0 }
+    }
+
+    /// Adds to a balance that nobody looked at. A touch leaves no version: it is decided at the frontier.
+    fn credit(&mut self, credit: &Credit) {
+        self.worker.counters.hops.increment();
+        if credit.amount == U256::ZERO {
+            return;
+        }
+        let cells = &credit.actor.cells;
+        let entry = cells.balance.entry(self.index, self.worker.arena);
+        let displaced = entry.publish_delta(self.worker.arena.alloc(credit.amount));
+        // A credit brings an account into being.
+        let fields = Fields(Fields::BALANCE.0 | Fields::LIFECYCLE.0);
+        let written = Written { word: entry.common(), readers: &cells.readers, fields };
+        if self.note(written, displaced) {
+            self.invalidate(written, fields);
+        }
+    }
+
+    /// Takes back what this incarnation did not write. Returns whether there was something to take back.
+    fn retract(&mut self, previous: Written) -> bool {
+        if previous.word.stamp() == self.incarnation {
+            return false;
+        }
+        let displaced = previous.word.retract();
+        let changed = displaced.changed;
+        self.wake(displaced);
+        if changed {
+            self.invalidate(previous, previous.fields);
+        }
+        true
+    }
+
+    fn note(&mut self, written: Written, displaced: Displaced<'static>) -> bool {
+        written.word.set_stamp(self.incarnation);
+        self.written.push(written);
+        let changed = displaced.changed;
+        self.wake(displaced);
+        changed
+    }
+
+    fn wake(&mut self, displaced: Displaced<'static>) {
+        for waiter in displaced.waiters {
+            self.signals.wake(waiter.index, waiter.ticket);
+        }
+    }
+
+    fn invalidate(&mut self, written: Written, fields: Fields) {
+        let signals = &mut *self.signals;
+        written.readers.affected(self.index, fields, |reader| {
+            signals.invalidate(reader.index, reader.incarnation);
+        });
+    }
+}
+
+/// What an account was before the transaction.
+struct Before {
+    nonce: u64,
+    balance: U256,
+    code_hash: revm::primitives::B256,
+}
+
+/// Before a transaction is executed again: what it wrote is not to be relied upon, and who needs it waits.
+pub fn estimate(written: &[Written]) {
+    for written in written {
+        written.word.estimate();
+    }
+}

@@ -1,0 +1,87 @@
+//! What a worker brings along when it runs a transaction: its memory for the block, and its counters.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use counterpoint_state::{Arena, Waiter};
+
+/// Counts one worker's doings in one block. Written by that worker alone, read by anybody.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Attempts at executing a transaction.
+    pub incarnations: Counter,
+    /// Fibers parked.
+    pub parked: Counter,
+    /// Fibers resumed.
+    pub resumed: Counter,
+    /// Incarnations that had read something too early.
+    pub invalidated: Counter,
+    /// Messages between actors.
+    pub hops: Counter,
+    /// Messages that went through a mailbox.
+    pub queued: Counter,
+    /// Transactions run without a fiber.
+    pub fiberless: Counter,
+    /// Estimates entered by prediction.
+    pub predicted: Counter,
+}
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one. For the owning worker only: it is not a read-modify-write.
+    #[inline]
+    pub fn increment(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A worker's part of a block.
+#[derive(Debug, Default)]
+pub struct Space {
+    /// Its allocations. Used by the owning worker only.
+    pub(crate) arena: Arena,
+    /// Its counters.
+    pub counters: Counters,
+}
+
+/// The worker that runs a transaction at the moment, as a fiber sees it: handed in with every resumption,
+/// since a fiber may not remember a thread.
+///
+/// `'static` stands for "as long as the block", see [`BlockState`](crate::BlockState).
+#[derive(Clone, Copy)]
+pub struct WorkerContext {
+    pub(crate) arena: &'static Arena,
+    /// The worker's counters.
+    pub counters: &'static Counters,
+}
+
+impl WorkerContext {
+    /// Stores a waiter for as long as the block lives.
+    pub fn waiter(&self, waiter: Waiter<'static>) -> &'static Waiter<'static> {
+        self.arena.alloc(waiter)
+    }
+}
+
+impl fmt::Debug for WorkerContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerContext").field("counters", self.counters).finish_non_exhaustive()
+    }
+}
+
+/// What a worker does for others while it publishes: the runtime puts the transactions in its queues.
+pub trait Signals {
+    /// The parking of this transaction with this ticket is over.
+    fn wake(&mut self, index: u32, ticket: u32);
+    /// This incarnation of this transaction read something that has changed.
+    fn invalidate(&mut self, index: u32, incarnation: u32);
+}

@@ -1,0 +1,29 @@
+//! The `counterpoint` command.
+
+mod inputs;
+mod measure;
+mod output;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An actor-based parallel EVM.
+#[derive(Debug, Parser)]
+#[command(name = "counterpoint", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Replay(replay::Arguments),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Replay(arguments) => replay::run(&arguments).into(),
+    }
+}

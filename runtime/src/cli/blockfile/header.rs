@@ -1,0 +1,119 @@
+//! The header fields that execution needs or that its results are checked against.
+
+use alloy_primitives::Bloom;
+use revm::{
+    context::{BlockEnv, CfgEnv},
+    context_interface::block::BlobExcessGasAndPrice,
+    primitives::{Address, B256, U256, hardfork::SpecId},
+};
+
+use super::{
+    error::{FieldError, Place, Reason},
+    fields::Fields,
+};
+
+/// The largest ratio of excess blob gas to update fraction for which the fee's series stays within 128 bits.
+/// The fee would be e^48 wei.
+const LARGEST_BLOB_EXPONENT: u64 = 48;
+
+/// A block's header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// How many ancestors the block has.
+    pub number: u64,
+    /// Seconds since the Unix epoch.
+    pub timestamp: u64,
+    /// Who gets the fees.
+    pub beneficiary: Address,
+    /// Gas that the transactions may use together.
+    pub gas_limit: u64,
+    /// Proof-of-work difficulty, zero since the merge.
+    pub difficulty: U256,
+    /// `mixHash`: the beacon chain's randomness since the merge.
+    pub mix_hash: Option<B256>,
+    /// Base fee in wei, from London on.
+    pub base_fee: Option<u64>,
+    /// Excess blob gas, from Cancun on.
+    pub excess_blob_gas: Option<u64>,
+    /// The parent's root in the beacon chain, from Cancun on.
+    pub parent_beacon_block_root: Option<B256>,
+    /// The parent's hash.
+    pub parent_hash: Option<B256>,
+    /// What the network says the transactions used, in gas; unknown in a generated file that says `null`.
+    pub gas_used: Option<u64>,
+    /// What the network says the logs' bloom filter is.
+    pub logs_bloom: Option<Bloom>,
+    /// What the network says the receipts' root is.
+    pub receipts_root: Option<B256>,
+}
+
+impl Header {
+    pub(super) fn parse(block: &Fields<'_>) -> Result<Self, FieldError> {
+        let header = Self::parse_fields(block);
+        header.map_err(|error| FieldError { place: Place::Header, ..error })
+    }
+
+    fn parse_fields(block: &Fields<'_>) -> Result<Self, FieldError> {
+        // A result that is not known must say so: a file that lost the field must not pass as checked.
+        for field in ["gasUsed", "logsBloom", "receiptsRoot"] {
+            if !block.has(field) {
+                return Err(block.error(field, Reason::Missing));
+            }
+        }
+        Ok(Self {
+            number: block.get("number")?,
+            timestamp: block.get("timestamp")?,
+            beneficiary: block.get("miner")?,
+            gas_limit: block.get("gasLimit")?,
+            difficulty: block.get("difficulty")?,
+            mix_hash: block.optional("mixHash")?,
+            base_fee: block.optional("baseFeePerGas")?,
+            excess_blob_gas: block.optional("excessBlobGas")?,
+            parent_beacon_block_root: block.optional("parentBeaconBlockRoot")?,
+            parent_hash: block.optional("parentHash")?,
+            gas_used: block.optional("gasUsed")?,
+            logs_bloom: block.optional("logsBloom")?,
+            receipts_root: block.optional("receiptsRoot")?,
+        })
+    }
+
+    /// The environment that transactions see. A field that the hard fork needs must be there.
+    pub(super) fn environment(&self, cfg: &CfgEnv) -> Result<BlockEnv, FieldError> {
+        let enabled = |fork| cfg.spec.is_enabled_in(fork);
+        let error = |field: &str, reason| FieldError { place: Place::Header, field: field.into(), reason };
+        let missing = |field, fork: SpecId| error(field, Reason::MissingInFork(fork.into()));
+
+        let basefee = match self.base_fee {
+            Some(fee) => fee,
+            None if enabled(SpecId::LONDON) => return Err(missing("baseFeePerGas", cfg.spec)),
+            None => 0,
+        };
+        let prevrandao = match self.mix_hash {
+            _ if !enabled(SpecId::MERGE) => None,
+            Some(hash) => Some(hash),
+            None => return Err(missing("mixHash", cfg.spec)),
+        };
+        let blob_excess_gas_and_price = match self.excess_blob_gas {
+            _ if !enabled(SpecId::CANCUN) => None,
+            Some(excess) => {
+                let fraction = cfg.blob_base_fee_update_fraction();
+                if excess / fraction >= LARGEST_BLOB_EXPONENT {
+                    return Err(error("excessBlobGas", Reason::BlobFee(excess)));
+                }
+                Some(BlobExcessGasAndPrice::new(excess, fraction))
+            }
+            None => return Err(missing("excessBlobGas", cfg.spec)),
+        };
+        Ok(BlockEnv {
+            number: U256::from(self.number),
+            beneficiary: self.beneficiary,
+            timestamp: U256::from(self.timestamp),
+            gas_limit: self.gas_limit,
+            basefee,
+            difficulty: self.difficulty,
+            prevrandao,
+            blob_excess_gas_and_price,
+            slot_num: 0,
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! The commit at the frontier: what is final, in order.
+
+use std::sync::atomic::{Ordering, fence};
+
+use counterpoint_actors::{End, Executed, Unsettled, settle};
+use counterpoint_state::Changeset;
+use revm::state::EvmState;
+
+use crate::{
+    input::Mode,
+    outcome::{ExecuteError, TransactionOutcome},
+    run::Visit,
+};
+
+/// What the transactions that passed the frontier left.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(crate) changeset: Changeset,
+    pub(crate) transactions: Vec<TransactionOutcome>,
+    pub(crate) states: Vec<EvmState>,
+    pub(crate) gas_used: u64,
+    keep_states: bool,
+}
+
+impl Committer {
+    pub(crate) fn new(transactions: usize, keep_states: bool) -> Self {
+        Self {
+            changeset: Changeset::new(),
+            transactions: Vec::with_capacity(transactions),
+            states: Vec::new(),
+            gas_used: 0,
+            keep_states,
+        }
+    }
+
+    fn execute(&mut self, executed: Executed) {
+        if self.keep_states {
+            self.states.push(executed.state.clone());
+        }
+        self.changeset.apply(executed.state);
+        self.gas_used += executed.result.tx_gas_used();
+        self.transactions.push(TransactionOutcome::Executed(executed.result));
+    }
+}
+
+impl Visit<'_> {
+    /// Commits whatever can be committed.
+    pub(crate) fn drain(&mut self) {
+        let run = self.run;
+        run.frontier.drain(|passed| {
+            // Pairs with the fence in `look_for_frontier`.
+            fence(Ordering::SeqCst);
+            let index = passed + 1;
+            if index > run.last() || run.is_done() {
+                return false;
+            }
+            let committed = self.commit(index);
+            if committed && index == run.last() {
+                run.finish();
+                self.news = true;
+            }
+            committed
+        });
+    }
+
+    /// Tries to make the transaction at the frontier final.
+    fn commit(&mut self, index: u32) -> bool {
+        let run = self.run;
+        let word = run.state.word(index);
+        if word.claim_executed().is_none() {
+            // Whatever it waits for is there.
+            if word.kick() {
+                self.push(index);
+            }
+            return false;
+        }
+        // SAFETY: the word was moved to `Running` here.
+        let body = unsafe { run.body(index) };
+        let execution = body.execution.as_mut().expect("an executed transaction has its execution");
+        let valid = execution.on_final_state() || execution.still_valid();
+        if !valid {
+            body.useless = true;
+            word.requeue();
+            self.push(index);
+            return false;
+        }
+        // SAFETY: called by the frontier's drainer.
+        let committer = unsafe { run.committer() };
+        match std::mem::replace(&mut execution.end, End::Unfinished) {
+            End::Executed(mut executed) => match settle(&run.state, index, &mut executed, self.context, self) {
+                Ok(()) => committer.execute(*executed),
+                Err(Unsettled::Overflow) => {
+                    body.exact = true;
+                    body.useless = true;
+                    word.requeue();
+                    self.push(index);
+                    return false;
+                }
+                Err(Unsettled::Source(cause)) => {
+                    run.fail(ExecuteError::Source { index: index as usize - 1, cause });
+                    return false;
+                }
+            },
+            End::Invalid(cause) if run.mode == Mode::Build => {
+                if committer.keep_states {
+                    committer.states.push(EvmState::default());
+                }
+                committer.transactions.push(TransactionOutcome::Skipped(cause));
+            }
+            End::Invalid(cause) => {
+                run.fail(ExecuteError::InvalidTransaction { index: index as usize - 1, cause });
+                return false;
+            }
+            end => {
+                // Other ends are handled before a transaction counts as executed.
+                run.fail(ExecuteError::Internal(format!("transaction {}: ended with {end:?}", index - 1)));
+                return false;
+            }
+        }
+        word.commit();
+        true
+    }
+}

@@ -1,0 +1,129 @@
+//! What comes out of executing a block.
+
+use std::time::Duration;
+
+use counterpoint_state::SourceError;
+use revm::{
+    context::result::{ExecutionResult, InvalidHeader, InvalidTransaction},
+    database::BundleState,
+    state::EvmState,
+};
+
+/// The committed result of a block.
+#[derive(Debug)]
+pub struct Outcome {
+    /// One entry per transaction, in order.
+    pub transactions: Vec<TransactionOutcome>,
+    /// The block's net state changes with their reverts, as sequential revm's
+    /// [`State`](revm::database::State) gives them.
+    pub bundle: BundleState,
+    /// Gas that the block's executed transactions used, in gas.
+    pub gas_used: u64,
+    /// How it went.
+    pub statistics: Statistics,
+    /// With [`Builder::keep_states`](crate::Builder::keep_states): what each transaction changed.
+    pub states: Vec<EvmState>,
+}
+
+/// The fate of one transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TransactionOutcome {
+    /// It was included.
+    Executed(ExecutionResult),
+    /// It is invalid at its place in the block and was left out ([`Mode::Build`](crate::Mode::Build) only).
+    Skipped(InvalidTransaction),
+}
+
+impl TransactionOutcome {
+    /// The result, if the transaction was included.
+    pub fn result(&self) -> Option<&ExecutionResult> {
+        match self {
+            Self::Executed(result) => Some(result),
+            Self::Skipped(_) => None,
+        }
+    }
+}
+
+/// Why a block was not executed. Nothing of it is committed; the runtime stays usable.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError {
+    /// A transaction is invalid at its place in the block ([`Mode::Verify`](crate::Mode::Verify)).
+    #[error("transaction {index} is invalid: {cause}")]
+    InvalidTransaction {
+        /// The transaction's place in the block, from 0.
+        index: usize,
+        /// Why it cannot be included.
+        cause: InvalidTransaction,
+    },
+    /// The block environment lacks what the hard fork needs.
+    #[error("block environment is invalid: {0}")]
+    InvalidHeader(InvalidHeader),
+    /// The state source failed on a key that a transaction needs.
+    #[error("transaction {index}: state source failed: {cause}")]
+    Source {
+        /// The transaction's place in the block, from 0.
+        index: usize,
+        /// The source's error.
+        cause: SourceError,
+    },
+    /// Executing a transaction failed for a reason that is not the transaction's own.
+    #[error("transaction {index}: execution failed: {message}")]
+    Execution {
+        /// The transaction's place in the block, from 0.
+        index: usize,
+        /// What revm reported.
+        message: String,
+    },
+    /// The code that executed a transaction panicked (revm, a precompile, or the state source).
+    #[error("transaction {index}: panicked: {message}")]
+    Panic {
+        /// The transaction's place in the block, from 0.
+        index: usize,
+        /// The panic's message.
+        message: String,
+    },
+    /// A part of the runtime outside a transaction's execution panicked: a bug.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// Counts and times of one block's execution.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Workers that the runtime may use, the calling thread included.
+    pub workers: usize,
+    /// Attempts at executing a transaction: at least one per transaction.
+    pub incarnations: u64,
+    /// Times that a fiber was parked.
+    pub parked: u64,
+    /// Times that a parked fiber was resumed.
+    pub resumed: u64,
+    /// Times that a transaction had read something too early and was invalidated.
+    pub invalidated: u64,
+    /// Messages between actors.
+    pub hops: u64,
+    /// Those of them that were handled where they were sent, without a queue.
+    pub inline_hops: u64,
+    /// Transactions that ran on a worker's own stack, without a fiber.
+    pub fiberless: u64,
+    /// Estimates entered by prediction.
+    pub predicted: u64,
+    /// From the call to the first transaction's begin.
+    pub setup: Duration,
+    /// From there to the last transaction's commit.
+    pub execution: Duration,
+    /// Merging the changeset and collecting the results.
+    pub finish: Duration,
+}
+
+impl Statistics {
+    /// The share of incarnations that repeat an earlier one, from 0 to 1.
+    pub fn reexecution_share(&self, transactions: usize) -> f64 {
+        if self.incarnations == 0 {
+            return 0.0;
+        }
+        self.incarnations.saturating_sub(transactions as u64) as f64 / self.incarnations as f64
+    }
+}

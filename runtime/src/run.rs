@@ -1,0 +1,323 @@
+//! One block in execution, as its workers share it.
+
+use std::{
+    cell::UnsafeCell,
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering, fence},
+};
+
+use counterpoint_actors::{BlockState, Execution, Fiber, Signals, WorkerContext, Written};
+use counterpoint_state::{Frontier, Invalidated};
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use crate::{commit::Committer, input::Mode, outcome::ExecuteError};
+
+/// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
+/// `Running`.
+#[derive(Default)]
+pub(crate) struct Body {
+    /// Its fiber, while it is parked.
+    pub(crate) fiber: Option<Fiber>,
+    /// Its last incarnation, once that has ended.
+    pub(crate) execution: Option<Box<Execution>>,
+    /// The versions that it has in the cells.
+    pub(crate) written: Vec<Written>,
+    /// Credits must not be deferred: they overflowed.
+    pub(crate) exact: bool,
+    /// The sender's next transaction was let go.
+    pub(crate) released: bool,
+    /// The last incarnation is known to be of no use.
+    pub(crate) useless: bool,
+}
+
+/// A block that is being executed.
+pub(crate) struct BlockRun {
+    // Before `state`: fibers and executions point into it.
+    bodies: Box<[CachePadded<UnsafeCell<Body>>]>,
+    committer: UnsafeCell<Committer>,
+    /// One queue of ready transactions per worker, used by that worker; the others steal.
+    queues: Box<[CachePadded<UnsafeCell<Deque<u32>>>]>,
+    stealers: Box<[Stealer<u32>]>,
+    pub(crate) state: BlockState,
+    pub(crate) frontier: Frontier,
+    /// The next transaction to begin.
+    next: CachePadded<AtomicU32>,
+    /// Whether the transaction may begin when its turn comes: it does not wait in its sender's mailbox.
+    unqueued: Box<[bool]>,
+    /// Whether begins went through the mailboxes.
+    pub(crate) routed: bool,
+    /// Fibers in flight.
+    fibers: CachePadded<AtomicU32>,
+    /// Workers that are in the block.
+    pub(crate) visitors: AtomicU32,
+    done: AtomicBool,
+    failure: Mutex<Option<ExecuteError>>,
+    limits: Limits,
+    pub(crate) mode: Mode,
+}
+
+/// How far ahead a block is executed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Fibers in flight.
+    pub(crate) fibers: u32,
+    /// Transactions above the frontier that may have begun.
+    pub(crate) window: u32,
+}
+
+// SAFETY: a `Body` is touched by the owner of its transaction's word only (acquire and release travel with
+// the word), the committer by who drains the frontier only, a queue by its worker only (see `Visit`). The
+// rest is `Sync`.
+unsafe impl Sync for BlockRun {}
+// SAFETY: as above; nothing in it depends on a thread.
+unsafe impl Send for BlockRun {}
+
+impl BlockRun {
+    pub(crate) fn new(state: BlockState, workers: usize, limits: Limits, mode: Mode, keep_states: bool) -> Self {
+        let transactions = state.len();
+        let queues: Box<[_]> =
+            (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
+        // SAFETY: nobody else has the queues yet.
+        let stealers = queues.iter().map(|queue| unsafe { &*queue.get() }.stealer()).collect();
+        Self {
+            bodies: (0..transactions).map(|_| CachePadded::default()).collect(),
+            committer: UnsafeCell::new(Committer::new(transactions, keep_states)),
+            queues,
+            stealers,
+            state,
+            frontier: Frontier::new(),
+            next: CachePadded::new(AtomicU32::new(1)),
+            unqueued: Box::default(),
+            routed: false,
+            fibers: CachePadded::default(),
+            visitors: AtomicU32::new(0),
+            done: AtomicBool::new(transactions == 0),
+            failure: Mutex::new(None),
+            limits,
+            mode,
+        }
+    }
+
+    /// Routes every transaction's begin to its sender, in order. Before any worker enters the block.
+    pub(crate) fn send_begins(&mut self) {
+        // SAFETY: `&mut self`: nobody else acts as a worker of this block.
+        let worker = unsafe { self.state.worker(0) };
+        self.routed = true;
+        self.unqueued = (1..=self.last()).map(|index| self.state.send_begin(index, &worker)).collect();
+    }
+
+    /// One worker begins everything in order: there is nothing to route.
+    pub(crate) fn begin_in_order(&mut self) {
+        self.unqueued = vec![true; self.state.len()].into();
+    }
+
+    /// The last transaction's index.
+    pub(crate) fn last(&self) -> u32 {
+        self.state.len() as u32
+    }
+
+    /// # Safety
+    ///
+    /// The caller must own the transaction: it moved its word to `Running` and has not moved it on, or it has
+    /// made sure that no worker is in the block.
+    #[expect(clippy::mut_from_ref, reason = "ownership is that of the transaction word")]
+    pub(crate) unsafe fn body(&self, index: u32) -> &mut Body {
+        // SAFETY: the caller's.
+        unsafe { &mut *self.bodies[index as usize - 1].get() }
+    }
+
+    /// # Safety
+    ///
+    /// The caller must be draining the frontier, or have made sure that nobody else will.
+    #[expect(clippy::mut_from_ref, reason = "ownership is that of the frontier's drainer")]
+    pub(crate) unsafe fn committer(&self) -> &mut Committer {
+        // SAFETY: the caller's.
+        unsafe { &mut *self.committer.get() }
+    }
+
+    /// Whether the block is committed, or was given up.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// All transactions are final.
+    pub(crate) fn finish(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
+    /// Gives the block up. The first failure counts: it comes from the frontier.
+    pub(crate) fn fail(&self, error: ExecuteError) {
+        self.failure.lock().get_or_insert(error);
+        self.finish();
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<ExecuteError> {
+        self.failure.lock().take()
+    }
+
+    /// Whether this is the transaction at the frontier: everything below is final.
+    pub(crate) fn at_frontier(&self, index: u32) -> bool {
+        self.frontier.passed() + 1 == index
+    }
+
+    /// Whether there may be something to do. For a worker that is about to sleep.
+    pub(crate) fn may_have_work(&self) -> bool {
+        if self.is_done() || self.stealers.iter().any(|queue| !queue.is_empty()) {
+            return true;
+        }
+        let next = self.next.load(Ordering::Acquire);
+        next <= self.last() && self.may_begin(next) && self.fibers.load(Ordering::Relaxed) < self.limits.fibers
+    }
+
+    fn may_begin(&self, index: u32) -> bool {
+        index <= self.frontier.passed().saturating_add(self.limits.window)
+    }
+
+    fn acquire_fiber(&self) -> bool {
+        // Relaxed: a bound on memory; nothing is handed over by it.
+        self.fibers
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |fibers| {
+                (fibers < self.limits.fibers).then_some(fibers + 1)
+            })
+            .is_ok()
+    }
+
+    fn release_fiber(&self) {
+        self.fibers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for BlockRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockRun")
+            .field("state", &self.state)
+            .field("frontier", &self.frontier)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A worker's stay in a block: the right to use one of its queues and arenas.
+pub(crate) struct Visit<'a> {
+    pub(crate) run: &'a BlockRun,
+    worker: usize,
+    pub(crate) context: WorkerContext,
+    /// Something became ready that another worker could do.
+    pub(crate) news: bool,
+}
+
+impl<'a> Visit<'a> {
+    /// # Safety
+    ///
+    /// No other thread may act as this worker of the block until the visit is dropped, and the caller keeps
+    /// the block alive.
+    pub(crate) unsafe fn new(run: &'a BlockRun, worker: usize) -> Self {
+        // SAFETY: the caller's.
+        let context = unsafe { run.state.worker(worker) };
+        run.visitors.fetch_add(1, Ordering::AcqRel);
+        Self { run, worker, context, news: false }
+    }
+
+    fn queue(&self) -> &Deque<u32> {
+        // SAFETY: only this visit acts as this worker.
+        unsafe { &*self.run.queues[self.worker].get() }
+    }
+
+    /// Enqueues a transaction whose word this worker just made ready.
+    pub(crate) fn push(&mut self, index: u32) {
+        self.queue().push(index);
+        self.news = true;
+    }
+
+    /// After this worker stored something that the frontier's arrival would have found (a parking, a
+    /// deferral): is the frontier here already?
+    pub(crate) fn look_for_frontier(&mut self, index: u32) {
+        // Pairs with the fence in `commit_next`: either the drainer sees what was stored, or this sees the
+        // frontier.
+        fence(Ordering::SeqCst);
+        if self.run.at_frontier(index) && self.run.state.word(index).kick() {
+            self.push(index);
+        }
+    }
+
+    /// A ready transaction: the frontier's, this worker's own, another worker's.
+    pub(crate) fn claim_ready(&mut self) -> Option<u32> {
+        let run = self.run;
+        let frontier = run.frontier.passed() + 1;
+        if frontier <= run.last() && run.state.word(frontier).claim().is_some() {
+            return Some(frontier);
+        }
+        // Entries may be stale: the word decides.
+        while let Some(index) = self.queue().pop() {
+            if run.state.word(index).claim().is_some() {
+                return Some(index);
+            }
+        }
+        for offset in 1..run.stealers.len() {
+            let stealer = &run.stealers[(self.worker + offset) % run.stealers.len()];
+            loop {
+                match stealer.steal() {
+                    Steal::Empty => break,
+                    Steal::Retry => {}
+                    Steal::Success(index) if run.state.word(index).claim().is_some() => return Some(index),
+                    Steal::Success(_) => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// The next transaction to begin, and whether a fiber was reserved for it.
+    pub(crate) fn claim_next(&mut self) -> Option<(u32, bool)> {
+        let run = self.run;
+        loop {
+            let next = run.next.load(Ordering::Acquire);
+            if next > run.last() || !run.may_begin(next) {
+                return None;
+            }
+            let without_fiber =
+                run.at_frontier(next) || !run.unqueued[next as usize - 1] || run.state.looks_plain(next);
+            if !without_fiber && !run.acquire_fiber() {
+                return None;
+            }
+            let taken = run.next.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+            if taken && run.unqueued[next as usize - 1] && run.state.word(next).begin().is_some() {
+                return Some((next, !without_fiber));
+            }
+            if !without_fiber {
+                run.release_fiber();
+            }
+        }
+    }
+
+    pub(crate) fn acquire_fiber(&self) -> bool {
+        self.run.acquire_fiber()
+    }
+
+    pub(crate) fn release_fiber(&self) {
+        self.run.release_fiber();
+    }
+}
+
+impl Signals for Visit<'_> {
+    fn wake(&mut self, index: u32, ticket: u32) {
+        if self.run.state.word(index).wake(ticket) {
+            self.push(index);
+        }
+    }
+
+    fn invalidate(&mut self, index: u32, incarnation: u32) {
+        if self.run.state.word(index).invalidate(incarnation) == Invalidated::Enqueue {
+            self.push(index);
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        // Release: what this worker did in the block is visible to who waits for the visitors to leave.
+        self.run.visitors.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,357 @@
+//! The runtime: a persistent pool of workers that executes blocks.
+
+use std::{
+    fmt, io,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use counterpoint_actors::{BlockState, Chaos, Yielded};
+use counterpoint_state::EventCount;
+use parking_lot::RwLock;
+
+use crate::{
+    input::Block,
+    outcome::{ExecuteError, Outcome, Statistics},
+    run::{BlockRun, Limits, Visit},
+    worker::{Kit, Store},
+};
+
+/// How often a worker looks for work before it sleeps. A look takes tens of nanoseconds.
+const SPINS: u32 = 200;
+
+/// A block whose gas limits sum up to less than this is not worth waking another worker for, in gas.
+const WORTH_HELP: u64 = 200_000;
+
+/// Executes blocks on a pool of workers.
+///
+/// The thread that calls [`execute`](Self::execute) works on its block itself; the pool's threads help. With
+/// one worker there are no other threads. Any number of threads may execute blocks at the same time.
+///
+/// Dropping the runtime ends and joins its threads.
+pub struct Runtime {
+    pool: Arc<Pool>,
+    threads: Vec<JoinHandle<()>>,
+    settings: Builder,
+}
+
+/// What the threads of a runtime share.
+#[derive(Debug)]
+struct Pool {
+    /// Blocks in execution.
+    runs: RwLock<Vec<Arc<BlockRun>>>,
+    work: EventCount,
+    store: Store,
+    closing: AtomicBool,
+}
+
+/// Configures a [`Runtime`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    workers: usize,
+    fibers: usize,
+    window: usize,
+    keep_states: bool,
+    chaos: Option<u64>,
+}
+
+/// Why a runtime could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A number that has to be at least 1 is 0.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// The system refused a thread.
+    #[error("cannot start a worker thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { workers, fibers: 256, window: 256, keep_states: false, chaos: None }
+    }
+}
+
+impl Builder {
+    /// How many threads may work on a block, the calling thread included. Default: the available parallelism.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How many fibers may be in flight for one block: transactions that have begun on a stack of their own and
+    /// have not ended. Each takes up to 256 KiB, as far as it is used. The transaction at the frontier does
+    /// not count. Default: 256.
+    pub fn fibers(mut self, fibers: usize) -> Self {
+        self.fibers = fibers;
+        self
+    }
+
+    /// How many transactions above the frontier may have begun. Default: 256.
+    pub fn window(mut self, window: usize) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Whether [`Outcome::states`] is filled: each transaction's state changes, at the price of a copy.
+    /// Default: no.
+    pub fn keep_states(mut self, keep: bool) -> Self {
+        self.keep_states = keep;
+        self
+    }
+
+    /// Test only: random yields, wrong predictions and forced invalidations. Results must not change.
+    #[cfg(feature = "chaos")]
+    pub fn chaos(mut self, seed: u64) -> Self {
+        self.chaos = Some(seed);
+        self
+    }
+
+    /// Starts the runtime's threads.
+    ///
+    /// # Errors
+    ///
+    /// A number that is zero, or a thread that the system refuses.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        for (number, name) in [(self.workers, "workers"), (self.fibers, "fibers"), (self.window, "window")] {
+            if number == 0 {
+                return Err(BuildError::Zero(name));
+            }
+        }
+        let pool = Arc::new(Pool {
+            runs: RwLock::new(Vec::new()),
+            work: EventCount::new(),
+            store: Store::default(),
+            closing: AtomicBool::new(false),
+        });
+        let mut runtime =
+            Runtime { pool: Arc::clone(&pool), threads: Vec::with_capacity(self.workers - 1), settings: self };
+        // The calling thread is worker 0. If a thread is refused, dropping the runtime joins the others.
+        for worker in 1..runtime.settings.workers {
+            let pool = Arc::clone(&pool);
+            let thread = thread::Builder::new().name(format!("counterpoint-{worker}"));
+            runtime.threads.push(thread.spawn(move || pool.help(worker))?);
+        }
+        Ok(runtime)
+    }
+}
+
+impl Runtime {
+    /// Configures a runtime.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// How many threads may work on a block.
+    pub fn workers(&self) -> usize {
+        self.settings.workers
+    }
+
+    /// Executes a block and returns when it is committed.
+    ///
+    /// # Errors
+    ///
+    /// See [`ExecuteError`]. Nothing of the block is committed then, and the runtime remains usable.
+    pub fn execute(&self, block: &Block) -> Result<Outcome, ExecuteError> {
+        let span = tracing::debug_span!(
+            "execute",
+            number = %block.env.number,
+            transactions = block.transactions.len(),
+            workers = self.settings.workers,
+        );
+        let _entered = span.enter();
+        if u32::try_from(block.transactions.len()).is_err() {
+            return Err(ExecuteError::Internal("a block with more than 2^32 transactions".to_owned()));
+        }
+
+        let begin = Instant::now();
+        let workers = self.settings.workers;
+        let state = BlockState::new(
+            block.env.clone(),
+            block.cfg.clone(),
+            Arc::clone(&block.transactions),
+            Arc::clone(&block.source),
+            workers,
+            self.settings.chaos.map(Chaos::new),
+        );
+        let limits = Limits {
+            fibers: u32::try_from(self.settings.fibers).unwrap_or(u32::MAX),
+            window: u32::try_from(self.settings.window).unwrap_or(u32::MAX),
+        };
+        let mut run = BlockRun::new(state, workers, limits, block.mode, self.settings.keep_states);
+        if workers > 1 {
+            run.send_begins();
+        } else {
+            run.begin_in_order();
+        }
+        let run = Arc::new(run);
+        let set_up = Instant::now();
+
+        let mut kit = self.pool.store.take_kit();
+        let gas: u64 = block.transactions.iter().fold(0, |sum, tx| sum.saturating_add(tx.gas_limit));
+        let shared = workers > 1 && block.transactions.len() > 1 && gas >= WORTH_HELP;
+        if shared {
+            self.pool.runs.write().push(Arc::clone(&run));
+            self.pool.work.notify();
+        }
+        self.pool.lead(&run, &mut kit);
+        if shared {
+            self.pool.runs.write().retain(|other| !Arc::ptr_eq(other, &run));
+        }
+        let executed = Instant::now();
+
+        let outcome = match run.take_failure() {
+            Some(error) => {
+                self.pool.give_up(&run, &mut kit);
+                Err(error)
+            }
+            None => Ok(self.collect(&run)),
+        };
+        self.pool.store.put_kit(kit);
+        let mut outcome = outcome?;
+        outcome.statistics.setup = set_up - begin;
+        outcome.statistics.execution = executed - set_up;
+        outcome.statistics.finish = executed.elapsed();
+        Ok(outcome)
+    }
+
+    fn collect(&self, run: &BlockRun) -> Outcome {
+        // SAFETY: every transaction is final, so whoever still drains the frontier finds nothing to commit.
+        let committer = unsafe { run.committer() };
+        let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
+        for counters in run.state.counters() {
+            statistics.incarnations += counters.incarnations.get();
+            statistics.parked += counters.parked.get();
+            statistics.resumed += counters.resumed.get();
+            statistics.invalidated += counters.invalidated.get();
+            statistics.hops += counters.hops.get();
+            statistics.inline_hops += counters.hops.get() - counters.queued.get();
+            statistics.fiberless += counters.fiberless.get();
+            statistics.predicted += counters.predicted.get();
+        }
+        Outcome {
+            transactions: std::mem::take(&mut committer.transactions),
+            bundle: std::mem::take(&mut committer.changeset).finish(),
+            gas_used: committer.gas_used,
+            statistics,
+            states: std::mem::take(&mut committer.states),
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.pool.closing.store(true, Ordering::Release);
+        self.pool.work.notify();
+        for thread in self.threads.drain(..) {
+            // A worker's panic was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// The calling thread's part: works on its block until that is done.
+    fn lead(&self, run: &BlockRun, kit: &mut Kit) {
+        // SAFETY: worker 0 of a block is the thread that called `execute`, and it holds the block.
+        let mut visit = unsafe { Visit::new(run, 0) };
+        let mut idle = 0;
+        while !run.is_done() {
+            if visit.step(kit, &self.store) {
+                idle = 0;
+                self.tell(&mut visit);
+                continue;
+            }
+            idle += 1;
+            if idle < SPINS {
+                std::hint::spin_loop();
+                continue;
+            }
+            let ticket = self.work.prepare();
+            if run.may_have_work() {
+                self.work.cancel(ticket);
+            } else {
+                self.work.wait(ticket);
+            }
+            idle = 0;
+        }
+        drop(visit);
+        self.work.notify();
+    }
+
+    /// A pool thread's life: helps with whatever block has work.
+    fn help(&self, worker: usize) {
+        let mut kit = self.store.take_kit();
+        let mut idle = 0;
+        while !self.closing.load(Ordering::Acquire) {
+            let runs = self.runs.read().clone();
+            let mut worked = false;
+            for run in &runs {
+                // SAFETY: thread `worker` of the pool is the only one that acts as this worker, in any block.
+                let mut visit = unsafe { Visit::new(run, worker) };
+                while visit.step(&mut kit, &self.store) {
+                    worked = true;
+                    self.tell(&mut visit);
+                }
+            }
+            if worked {
+                idle = 0;
+                continue;
+            }
+            idle += 1;
+            if idle < SPINS && !runs.is_empty() {
+                std::hint::spin_loop();
+                continue;
+            }
+            idle = 0;
+            let ticket = self.work.prepare();
+            let something = self.closing.load(Ordering::Acquire)
+                || self.runs.read().iter().any(|run| !run.is_done() && run.may_have_work());
+            drop(runs);
+            if something {
+                self.work.cancel(ticket);
+            } else {
+                self.work.wait(ticket);
+            }
+        }
+        self.store.put_kit(kit);
+    }
+
+    /// Tells the others of what became ready.
+    fn tell(&self, visit: &mut Visit<'_>) {
+        if std::mem::take(&mut visit.news) {
+            self.work.notify();
+        }
+    }
+
+    /// After a failure: once the other workers have left, nobody will run the block's fibers any more. They
+    /// are cancelled, which unwinds them through revm's own errors, and can be used again.
+    fn give_up(&self, run: &BlockRun, kit: &mut Kit) {
+        while run.visitors.load(Ordering::Acquire) != 0 {
+            thread::yield_now();
+        }
+        for index in 1..=run.last() {
+            // SAFETY: no worker is in the block, and none enters: it is off the list.
+            let body = unsafe { run.body(index) };
+            body.execution = None;
+            if let Some(mut fiber) = body.fiber.take()
+                && matches!(fiber.cancel(), Ok(Yielded::Done(_)))
+            {
+                kit.keep_fiber(fiber, &self.store);
+            }
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What a worker does in a block: run transactions, park them, publish them, run them again.
+
+use counterpoint_actors::{
+    End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline,
+};
+use counterpoint_state::Waiter;
+use parking_lot::Mutex;
+
+use crate::{outcome::ExecuteError, run::Visit};
+
+/// An incarnation from this one on waits for the frontier: what it reads there is final.
+const LAST_SPECULATION: u32 = 1;
+
+/// What a thread brings along to every block: an EVM, fibers, and used executions.
+#[derive(Debug, Default)]
+pub(crate) struct Kit {
+    executor: Executor,
+    fibers: Vec<Fiber>,
+    executions: Vec<Box<Execution>>,
+}
+
+/// Idle kits and fibers of a runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    kits: Mutex<Vec<Kit>>,
+    fibers: Mutex<Vec<Fiber>>,
+}
+
+/// Idle fibers that a kit keeps for itself.
+const KEPT_FIBERS: usize = 16;
+
+impl Store {
+    pub(crate) fn take_kit(&self) -> Kit {
+        self.kits.lock().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn put_kit(&self, kit: Kit) {
+        self.kits.lock().push(kit);
+    }
+}
+
+impl Kit {
+    fn execution(&mut self) -> Box<Execution> {
+        self.executions.pop().unwrap_or_else(Execution::new)
+    }
+
+    /// Keeps an execution for reuse. It must not point into a block any more.
+    pub(crate) fn keep_execution(&mut self, mut execution: Box<Execution>) {
+        execution.clear();
+        if self.executions.len() < 64 {
+            self.executions.push(execution);
+        }
+    }
+
+    fn fiber(&mut self, store: &Store) -> std::io::Result<Fiber> {
+        match self.fibers.pop().or_else(|| store.fibers.lock().pop()) {
+            Some(fiber) => Ok(fiber),
+            None => Fiber::new(),
+        }
+    }
+
+    pub(crate) fn keep_fiber(&mut self, fiber: Fiber, store: &Store) {
+        if self.fibers.len() < KEPT_FIBERS {
+            self.fibers.push(fiber);
+        } else {
+            store.fibers.lock().push(fiber);
+        }
+    }
+}
+
+impl Visit<'_> {
+    /// Does one piece of work. `false`: there is none.
+    pub(crate) fn step(&mut self, kit: &mut Kit, store: &Store) -> bool {
+        if self.run.is_done() {
+            return false;
+        }
+        if let Some(index) = self.claim_ready() {
+            self.continue_transaction(index, kit, store);
+        } else if let Some((index, reserved)) = self.claim_next() {
+            self.execute(index, 0, reserved, kit, store);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes up a transaction that was ready: parked, invalidated, or let go by its sender's actor.
+    fn continue_transaction(&mut self, index: u32, kit: &mut Kit, store: &Store) {
+        // SAFETY: the word was claimed.
+        let body = unsafe { self.run.body(index) };
+        if let Some(fiber) = body.fiber.take() {
+            self.context.counters.resumed.increment();
+            self.resume(index, fiber, kit, store);
+        } else if body.execution.is_some() {
+            self.check_again(index, kit, store);
+        } else {
+            let incarnation = self.run.state.word(index).load().incarnation();
+            self.execute(index, incarnation, false, kit, store);
+        }
+    }
+
+    /// An executed transaction was invalidated, or its end has to be confirmed.
+    fn check_again(&mut self, index: u32, kit: &mut Kit, store: &Store) {
+        let word = self.run.state.word(index);
+        // SAFETY: claimed by the caller.
+        let body = unsafe { self.run.body(index) };
+        let execution = body.execution.as_ref().expect("checked by the caller");
+        while !body.useless {
+            // Taken before the look, so that an invalidation during the look is not lost.
+            let _ = word.take_invalid();
+            if !execution.still_valid() {
+                body.useless = true;
+            } else if word.finish() {
+                return self.drain();
+            }
+        }
+        self.run_again(index, kit, store);
+    }
+
+    /// The last incarnation is of no use: the next one, now or when the frontier arrives.
+    fn run_again(&mut self, index: u32, kit: &mut Kit, store: &Store) {
+        let word = self.run.state.word(index);
+        // SAFETY: the caller owns the transaction.
+        let body = unsafe { self.run.body(index) };
+        self.context.counters.invalidated.increment();
+        if let Some(execution) = &mut body.execution {
+            execution.abandon(&mut body.written);
+        }
+        estimate(&body.written);
+        body.useless = false;
+        if let Some(execution) = body.execution.take() {
+            kit.keep_execution(execution);
+        }
+        if word.load().incarnation() >= LAST_SPECULATION && !self.run.at_frontier(index) {
+            word.defer();
+            return self.look_for_frontier(index);
+        }
+        let incarnation = word.restart();
+        self.execute(index, incarnation, false, kit, store);
+    }
+
+    /// Executes an incarnation. `reserved`: a fiber was reserved for it.
+    fn execute(&mut self, index: u32, incarnation: u32, mut reserved: bool, kit: &mut Kit, store: &Store) {
+        let run = self.run;
+        // SAFETY: the caller owns the transaction.
+        let body = unsafe { run.body(index) };
+        let mut on_final_state = run.at_frontier(index);
+        if incarnation == 0 && run.state.chaos().is_some_and(|chaos| chaos.one_in(2)) {
+            on_final_state = false;
+        }
+        let mut execution = kit.execution();
+        self.context.counters.incarnations.increment();
+
+        if on_final_state || (!reserved && run.state.looks_plain(index)) {
+            if reserved {
+                self.release_fiber();
+            }
+            execution.reset(index, incarnation, on_final_state, body.exact);
+            self.disturb(&mut execution);
+            run_inline(&mut kit.executor, &run.state, &mut execution, self.context);
+            if !matches!(execution.end, End::MustWait) {
+                self.context.counters.fiberless.increment();
+                return self.ended(index, execution, kit, store);
+            }
+            // It starts over in a fiber, which can wait.
+            execution.abandon(&mut body.written);
+            reserved = false;
+        }
+
+        let fiber = if reserved || self.acquire_fiber() { kit.fiber(store).ok() } else { None };
+        let Some(mut fiber) = fiber else {
+            // No fiber to be had. It will not need one at the frontier.
+            kit.keep_execution(execution);
+            run.state.word(index).defer();
+            return self.look_for_frontier(index);
+        };
+        execution.reset(index, incarnation, false, body.exact);
+        self.disturb(&mut execution);
+        // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
+        // suspended when the block is given up is cancelled before.
+        let yielded = unsafe { fiber.run(&run.state, execution, self.context) };
+        self.yielded(index, fiber, yielded, kit, store);
+    }
+
+    fn resume(&mut self, index: u32, mut fiber: Fiber, kit: &mut Kit, store: &Store) {
+        let yielded = fiber.resume(self.context);
+        self.yielded(index, fiber, yielded, kit, store);
+    }
+
+    /// A fiber came back: park it, let it go on, or take what it brings.
+    fn yielded(
+        &mut self,
+        index: u32,
+        mut fiber: Fiber,
+        mut yielded: Result<Yielded, String>,
+        kit: &mut Kit,
+        store: &Store,
+    ) {
+        loop {
+            match yielded {
+                Ok(Yielded::Done(execution)) => {
+                    kit.keep_fiber(fiber, store);
+                    self.release_fiber();
+                    return self.ended(index, execution, kit, store);
+                }
+                Ok(Yielded::Wait(version)) => match self.park(index, fiber, Some(version)) {
+                    Some(again) => fiber = again,
+                    None => return,
+                },
+                Ok(Yielded::Pause) => match self.park(index, fiber, None) {
+                    Some(again) => fiber = again,
+                    None => return,
+                },
+                Err(message) => {
+                    // A panic that even the fiber's own guard could not contain.
+                    self.release_fiber();
+                    let index = index as usize - 1;
+                    return self.run.fail(ExecuteError::Panic { index, message });
+                }
+            }
+            yielded = fiber.resume(self.context);
+        }
+    }
+
+    /// Parks a fiber with the version that it waits for; with none, it only steps aside. Gives the fiber back
+    /// if it can go on at once.
+    fn park(
+        &mut self,
+        index: u32,
+        fiber: Fiber,
+        version: Option<&'static counterpoint_state::VersionWord<'static>>,
+    ) -> Option<Fiber> {
+        let word = self.run.state.word(index);
+        // SAFETY: the caller owns the transaction, until `park` below succeeds.
+        let body = unsafe { self.run.body(index) };
+        body.fiber = Some(fiber);
+        // First the fiber is stored and the word says that it may be resumed; then the version learns who
+        // waits. From here on another worker may have it.
+        let Some(ticket) = word.park() else { return body.fiber.take() };
+        self.context.counters.parked.increment();
+        let Some(version) = version else {
+            if word.wake(ticket) {
+                self.push(index);
+            }
+            return None;
+        };
+        let waiter = self.context.waiter(Waiter::new(index, ticket));
+        if version.wait(waiter) {
+            self.look_for_frontier(index);
+            return None;
+        }
+        if !word.unpark(ticket) {
+            // Somebody else made it ready meanwhile, and enqueued it.
+            return None;
+        }
+        // SAFETY: `unpark` moved the word back to `Running`.
+        unsafe { self.run.body(index) }.fiber.take()
+    }
+
+    /// An incarnation ended.
+    fn ended(&mut self, index: u32, mut execution: Box<Execution>, kit: &mut Kit, store: &Store) {
+        let run = self.run;
+        let word = run.state.word(index);
+        // SAFETY: the caller owns the transaction.
+        let body = unsafe { run.body(index) };
+        let position = index as usize - 1;
+        let confirmed = execution.on_final_state();
+        match &execution.end {
+            End::Executed(_) | End::Invalid(_) => {
+                publish(&run.state, &mut execution, &mut body.written, self.context, self);
+            }
+            End::Doomed | End::MustWait | End::Cancelled | End::Unfinished if !confirmed => {
+                body.execution = Some(execution);
+                return self.run_again(index, kit, store);
+            }
+            // What failed on state that is not final may not fail on final state.
+            _ if !confirmed => {
+                execution.abandon(&mut body.written);
+                estimate(&body.written);
+                kit.keep_execution(execution);
+                word.defer();
+                self.release_next(index);
+                return self.look_for_frontier(index);
+            }
+            End::Header(cause) => return run.fail(ExecuteError::InvalidHeader(cause.clone())),
+            End::Source(cause) => {
+                return run.fail(ExecuteError::Source { index: position, cause: cause.clone() });
+            }
+            End::Failed(message) => {
+                return run.fail(ExecuteError::Execution { index: position, message: message.clone() });
+            }
+            End::Panicked(message) => {
+                return run.fail(ExecuteError::Panic { index: position, message: message.clone() });
+            }
+            End::Doomed | End::MustWait | End::Cancelled | End::Unfinished => {
+                let message = format!("transaction {position}: {:?} on final state", execution.end);
+                return run.fail(ExecuteError::Internal(message));
+            }
+        }
+        body.execution = Some(execution);
+        self.release_next(index);
+        if word.finish() {
+            self.disturb_others(index);
+            self.drain();
+        } else {
+            self.check_again(index, kit, store);
+        }
+    }
+
+    /// The first time that a transaction ends, its sender's next one may begin.
+    fn release_next(&mut self, index: u32) {
+        // SAFETY: the caller owns the transaction.
+        let body = unsafe { self.run.body(index) };
+        if !self.run.routed || std::mem::replace(&mut body.released, true) {
+            return;
+        }
+        if let Some(next) = self.run.state.next_begin(index, &self.context)
+            && self.run.state.word(next).release()
+        {
+            self.push(next);
+        }
+    }
+
+    /// Chaos: predict what will not happen.
+    fn disturb(&self, execution: &mut Execution) {
+        if let Some(chaos) = self.run.state.chaos() {
+            execution.predict_wrongly(&self.run.state, chaos, &self.context);
+        }
+    }
+
+    /// Chaos: invalidate what is valid.
+    fn disturb_others(&mut self, index: u32) {
+        let Some(chaos) = self.run.state.chaos() else { return };
+        if chaos.one_in(3) {
+            let other = index + (chaos.next() % 4) as u32;
+            if other <= self.run.last() {
+                let incarnation = self.run.state.word(other).load().incarnation();
+                counterpoint_actors::Signals::invalidate(self, other, incarnation);
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! An account's cells: lifecycle, code, nonce and balance, each with its own versions.
+
+use std::{marker::PhantomData, ptr};
+
+use revm::{
+    bytecode::Bytecode,
+    primitives::{B256, KECCAK_EMPTY, U256},
+    state::AccountInfo,
+};
+
+use crate::{
+    arena::Arena,
+    chain::{Chain, Visible},
+    readers::{Fields, Readers},
+    sync::{AtomicPtr, Ordering},
+    version::{Version, VersionWord},
+};
+
+/// A version of an account's lifecycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(8))]
+pub struct Lifecycle {
+    /// Whether the account exists after the transaction.
+    pub exists: bool,
+    /// Whether the transaction made all its storage zero: it created, destroyed or removed the account.
+    pub wiped: bool,
+}
+
+/// A version of an account's code.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// Its hash.
+    pub hash: B256,
+    /// The code itself: no source knows it by its hash yet.
+    pub bytecode: Option<Bytecode>,
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+/// The four cells of an account, with one list of readers for all of them.
+#[derive(Debug, Default)]
+pub struct AccountCells<'b> {
+    /// Existence and wipes of the storage.
+    pub lifecycle: Chain<'b, Lifecycle>,
+    /// Code.
+    pub code: Chain<'b, Code>,
+    /// Nonce.
+    pub nonce: Chain<'b, u64>,
+    /// Balance in wei. The only chain with deltas: credits, in wei.
+    pub balance: Chain<'b, U256>,
+    /// Who read any of the cells.
+    pub readers: Readers<'b>,
+    base: AtomicPtr<Option<AccountInfo>>,
+    lifetime: PhantomData<&'b AccountInfo>,
+}
+
+/// An account as the transaction at some index finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountView<'b> {
+    /// Whether it exists.
+    pub exists: bool,
+    /// The index of the last transaction that wiped its storage (0: none in this block).
+    pub wiped: u32,
+    /// Nonce.
+    pub nonce: u64,
+    /// Balance in wei.
+    pub balance: U256,
+    /// Hash of the code.
+    pub code_hash: B256,
+    /// The code, where it is known without asking for it by hash.
+    pub code: Option<&'b Bytecode>,
+    /// The lowest version that was taken into account (0: the source).
+    pub floor: u32,
+}
+
+impl AccountView<'_> {
+    /// Whether the two agree in these fields.
+    pub fn agrees(&self, other: &AccountView<'_>, fields: Fields) -> bool {
+        (!fields.contains(Fields::LIFECYCLE) || (self.exists == other.exists && self.wiped == other.wiped))
+            && (!fields.contains(Fields::CODE) || self.code_hash == other.code_hash)
+            && (!fields.contains(Fields::NONCE) || self.nonce == other.nonce)
+            && (!fields.contains(Fields::BALANCE) || self.balance == other.balance)
+    }
+
+    /// The account as revm's databases give it, or `None` where it does not exist.
+    pub fn info(&self) -> Option<AccountInfo> {
+        self.exists.then(|| AccountInfo {
+            balance: self.balance,
+            nonce: self.nonce,
+            code_hash: self.code_hash,
+            account_id: None,
+            code: self.code.cloned(),
+        })
+    }
+}
+
+/// Why an account could not be read.
+#[derive(Clone, Copy, Debug)]
+pub enum NotReady<'b> {
+    /// The source has to be asked.
+    Unloaded,
+    /// The version of a lower transaction is not there yet.
+    Blocked(&'b VersionWord<'b>),
+}
+
+impl<'b> AccountCells<'b> {
+    /// Cells that nobody has touched.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether no transaction wrote any of the cells. May be out of date at once.
+    #[inline]
+    pub fn is_unwritten(&self) -> bool {
+        self.balance.is_empty() && self.nonce.is_empty() && self.lifecycle.is_empty() && self.code.is_empty()
+    }
+
+    /// The source's answer, if it is known.
+    #[inline]
+    pub fn base(&self) -> Option<&'b Option<AccountInfo>> {
+        let base = self.base.load(Ordering::Acquire);
+        // SAFETY: set by `set_base` only, from a `&'b Option<AccountInfo>`.
+        unsafe { base.as_ref() }
+    }
+
+    /// Notes the source's answer. Two answers to the same question are equal, so the last one may stay.
+    pub fn set_base(&self, mut info: Option<AccountInfo>, arena: &'b Arena) {
+        if let Some(info) = &mut info {
+            // A host's own id means nothing to revm's journal here.
+            info.account_id = None;
+        }
+        // Release: pairs with the acquire in `base`.
+        self.base.store(ptr::from_ref(arena.alloc_owned(info)).cast_mut(), Ordering::Release);
+    }
+
+    /// The account as the transaction at `index` finds it.
+    ///
+    /// While lower transactions still run, the fields may come from different moments; what was observed is
+    /// checked again when the frontier arrives.
+    #[inline]
+    pub fn view(&self, index: u32) -> Result<AccountView<'b>, NotReady<'b>> {
+        let base = self.base().ok_or(NotReady::Unloaded)?;
+        let info = base.as_ref();
+        let mut view = AccountView {
+            exists: info.is_some(),
+            wiped: 0,
+            nonce: info.map_or(0, |info| info.nonce),
+            balance: info.map_or(U256::ZERO, |info| info.balance),
+            code_hash: info.map_or(KECCAK_EMPTY, |info| info.code_hash),
+            code: None,
+            floor: u32::MAX,
+        };
+
+        // The balance first: a credit is settled to a value only after the lifecycle says that the account
+        // exists, so a settled value that is seen here implies a lifecycle that is seen below.
+        let credited = if self.balance.is_empty() {
+            view.floor = 0;
+            None
+        } else {
+            self.fold_balance(index, &mut view)?
+        };
+
+        let mut lifecycle_at = 0;
+        match self.lifecycle.visible(index) {
+            Visible::None => view.floor = 0,
+            Visible::Blocked(version) => return Err(NotReady::Blocked(version)),
+            Visible::Value(at, lifecycle) => {
+                lifecycle_at = at;
+                view.floor = view.floor.min(at);
+                view.exists = lifecycle.exists;
+                view.wiped = if lifecycle.wiped { at } else { self.last_wipe(at) };
+            }
+        }
+        if credited.is_some_and(|at| at > lifecycle_at) {
+            view.exists = true;
+        }
+
+        match self.nonce.visible(index) {
+            Visible::None => view.floor = 0,
+            Visible::Blocked(version) => return Err(NotReady::Blocked(version)),
+            Visible::Value(at, nonce) => {
+                view.floor = view.floor.min(at);
+                view.nonce = *nonce;
+            }
+        }
+        match self.code.visible(index) {
+            Visible::None => {
+                view.floor = 0;
+                view.code = info.and_then(|info| info.code.as_ref());
+            }
+            Visible::Blocked(version) => return Err(NotReady::Blocked(version)),
+            Visible::Value(at, code) => {
+                view.floor = view.floor.min(at);
+                view.code_hash = code.hash;
+                view.code = code.bytecode.as_ref();
+            }
+        }
+        Ok(view)
+    }
+
+    /// Folds the balance's credits down to the nearest value; returns the highest credit's index.
+    fn fold_balance(&self, index: u32, view: &mut AccountView<'b>) -> Result<Option<u32>, NotReady<'b>> {
+        let mut credits = U256::ZERO;
+        let mut credited = None;
+        let mut floor = 0;
+        for entry in self.balance.below(index) {
+            match entry.read() {
+                Version::Absent => {}
+                Version::Delta(credit) => {
+                    // An overflow is not a sum's business: the frontier settles credits one by one.
+                    credits = credits.saturating_add(*credit);
+                    credited = credited.or(Some(entry.common().index()));
+                }
+                Version::Value(value) => {
+                    view.balance = *value;
+                    floor = entry.common().index();
+                    break;
+                }
+                Version::Estimate => return Err(NotReady::Blocked(entry.common())),
+            }
+        }
+        view.floor = view.floor.min(floor);
+        view.balance = view.balance.saturating_add(credits);
+        Ok(credited)
+    }
+
+    /// The last wipe at or below `index`.
+    fn last_wipe(&self, index: u32) -> u32 {
+        self.lifecycle
+            .below(index)
+            .find_map(|entry| match entry.read() {
+                Version::Value(lifecycle) if lifecycle.wiped => Some(entry.common().index()),
+                _ => None,
+            })
+            .unwrap_or(0)
+    }
+}

@@ -1,0 +1,45 @@
+//! Counterpoint's versioned state map.
+//!
+//! A block's state is split into *cells*: an account's lifecycle, code, nonce and balance, and each storage
+//! slot. Every cell holds *versions*, one for each transaction that wrote it: a value, a delta that commutes,
+//! or an *estimate* that says "this transaction will probably write here". A read at an index finds the
+//! highest version below it, or what has to be waited for. The crate knows values and indices; it knows
+//! nothing of the EVM or of actors.
+//!
+//! Index 0 is what comes before the block's first transaction; the transactions have the indices from 1 on.
+//!
+//! | module | protocol |
+//! |---|---|
+//! | [`version`] | one word per version: publish, estimate, retract, and who waits |
+//! | [`chain`] | a cell's sorted versions |
+//! | [`readers`] | who read a cell, against who writes it |
+//! | [`transaction`] | the transaction word: who may touch a transaction |
+//! | [`frontier`] | moving the frontier in order |
+//! | [`event`] | idle workers against new work |
+//!
+//! Everything that is atomic comes through [`sync`], which is loom's under `--cfg loom`.
+
+pub mod account;
+pub mod arena;
+pub mod chain;
+pub mod changeset;
+pub mod event;
+pub mod frontier;
+pub mod readers;
+pub mod slot;
+pub mod source;
+pub mod sync;
+pub mod transaction;
+pub mod version;
+
+pub use account::{AccountCells, AccountView, Code, Lifecycle, NotReady};
+pub use arena::Arena;
+pub use chain::Chain;
+pub use changeset::Changeset;
+pub use event::EventCount;
+pub use frontier::Frontier;
+pub use readers::{Fields, Reader, Readers};
+pub use slot::{SlotCell, SlotView};
+pub use source::{MemorySource, MissingError, SourceError, StateSource};
+pub use transaction::{Invalidated, Phase, Snapshot, TransactionWord};
+pub use version::{Displaced, Entry, Version, VersionWord, Waiter, Waiters};

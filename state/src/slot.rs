@@ -1,0 +1,85 @@
+//! A storage slot's cell: its versions, its readers, and its value before the block.
+
+use std::{marker::PhantomData, ptr};
+
+use revm::primitives::U256;
+
+use crate::{
+    arena::Arena,
+    chain::{Chain, Visible},
+    readers::Readers,
+    sync::{AtomicBool, AtomicPtr, Ordering},
+    version::VersionWord,
+};
+
+/// The cell of one storage slot.
+#[derive(Debug, Default)]
+pub struct SlotCell<'b> {
+    /// What the block's transactions wrote.
+    pub versions: Chain<'b, U256>,
+    /// Who read it.
+    pub readers: Readers<'b>,
+    base: AtomicPtr<U256>,
+    contended: AtomicBool,
+    lifetime: PhantomData<&'b U256>,
+}
+
+/// What a slot holds below an index.
+#[derive(Clone, Copy, Debug)]
+pub enum SlotView<'b> {
+    /// The value, and the index of the version it comes from (0: from before the block).
+    Value(U256, u32),
+    /// The source has to be asked.
+    Unloaded,
+    /// The version of a lower transaction that is not there yet.
+    Blocked(&'b VersionWord<'b>),
+}
+
+impl<'b> SlotCell<'b> {
+    /// A cell that nobody has touched.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the slot holds for the transaction at `index`, in an account whose storage was last wiped by the
+    /// transaction at `wiped` (0: not in this block). `exists` tells whether the account exists in the source.
+    #[inline]
+    pub fn view(&self, index: u32, wiped: u32, exists: bool) -> SlotView<'b> {
+        match self.versions.visible(index) {
+            // A version at the wipe's own index was written after the wipe: a contract created there.
+            Visible::Value(at, value) if at >= wiped => SlotView::Value(*value, at),
+            Visible::Value(..) => SlotView::Value(U256::ZERO, wiped),
+            Visible::Blocked(version) if version.index() >= wiped => SlotView::Blocked(version),
+            Visible::Blocked(_) => SlotView::Value(U256::ZERO, wiped),
+            Visible::None if wiped > 0 => SlotView::Value(U256::ZERO, wiped),
+            Visible::None if !exists => SlotView::Value(U256::ZERO, 0),
+            Visible::None => self.base().map_or(SlotView::Unloaded, |value| SlotView::Value(value, 0)),
+        }
+    }
+
+    /// The value before the block, if it is known.
+    #[inline]
+    pub fn base(&self) -> Option<U256> {
+        let base = self.base.load(Ordering::Acquire);
+        // SAFETY: set by `set_base` only, from a `&'b U256`.
+        unsafe { base.as_ref() }.copied()
+    }
+
+    /// Notes the source's answer. Two answers to the same question are equal, so the last one may stay.
+    pub fn set_base(&self, value: U256, arena: &'b Arena) {
+        // Release: pairs with the acquire in `base`.
+        self.base.store(ptr::from_ref(arena.alloc(value)).cast_mut(), Ordering::Release);
+    }
+
+    /// Whether a transaction of the block read this slot too early. A hint.
+    pub fn is_contended(&self) -> bool {
+        self.contended.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a transaction read this slot too early.
+    pub fn set_contended(&self) {
+        if !self.is_contended() {
+            self.contended.store(true, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Where state comes from that no transaction of the block wrote.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use revm::{
+    bytecode::Bytecode,
+    database_interface::{DBErrorMarker, DatabaseRef},
+    primitives::{Address, AddressMap, B256, B256Map, HashMap, KECCAK_EMPTY, StorageKeyMap, U256},
+    state::AccountInfo,
+};
+
+/// An error of a [`StateSource`], shared so that every transaction that needed the key can report it.
+#[derive(Clone)]
+pub struct SourceError(Arc<dyn StdError + Send + Sync>);
+
+impl SourceError {
+    /// Wraps the source's own error.
+    pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}
+
+impl fmt::Debug for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for SourceError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+/// State before the block: what a host's database, a snapshot or a node answers.
+///
+/// The runtime asks from many threads at once, and it may ask for keys that only a speculative execution
+/// needs; an error for such a key has no effect unless the transaction's final execution needs it too.
+/// Answers must not change while a block executes.
+pub trait StateSource: Send + Sync {
+    /// The account at `address`, or `None` where it does not exist. `code` may be `None`: it is then asked
+    /// for by hash.
+    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError>;
+
+    /// The value of a storage slot, zero where it was never written. Never asked of an account that does not
+    /// exist.
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError>;
+
+    /// The code with this hash.
+    fn code(&self, hash: B256) -> Result<Bytecode, SourceError>;
+
+    /// The hash of the ancestor block with this number.
+    fn block_hash(&self, number: u64) -> Result<B256, SourceError>;
+}
+
+/// State in memory.
+///
+/// It implements revm's [`DatabaseRef`] too, so that sequential revm and Counterpoint can run on the very same
+/// data structure.
+#[derive(Clone, Debug, Default)]
+pub struct MemorySource {
+    accounts: AddressMap<MemoryAccount>,
+    code: B256Map<Bytecode>,
+    block_hashes: HashMap<u64, B256>,
+}
+
+#[derive(Clone, Debug)]
+struct MemoryAccount {
+    info: AccountInfo,
+    storage: StorageKeyMap<U256>,
+}
+
+/// What [`MemorySource`] answers for a block hash or code that it does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MissingError {
+    /// No code with this hash was inserted.
+    #[error("no code with hash {0}")]
+    Code(B256),
+    /// No hash of this block was inserted.
+    #[error("no hash of block {0}")]
+    BlockHash(u64),
+}
+
+impl DBErrorMarker for MissingError {}
+
+impl MemorySource {
+    /// An empty state.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Inserts an account with its storage, replacing what was there. Code in `info` is indexed by its hash
+    /// (the `code_hash` field is set from it).
+    pub fn insert_account(
+        &mut self,
+        address: Address,
+        mut info: AccountInfo,
+        storage: impl IntoIterator<Item = (U256, U256)>,
+    ) {
+        if let Some(code) = &info.code {
+            info.code_hash = if code.is_empty() { KECCAK_EMPTY } else { code.hash_slow() };
+            if !code.is_empty() {
+                self.code.insert(info.code_hash, code.clone());
+            }
+        }
+        info.account_id = None;
+        self.accounts.insert(address, MemoryAccount { info, storage: storage.into_iter().collect() });
+    }
+
+    /// Inserts the hash of an ancestor block.
+    pub fn insert_block_hash(&mut self, number: u64, hash: B256) {
+        self.block_hashes.insert(number, hash);
+    }
+
+    /// The accounts, in no order.
+    pub fn accounts(&self) -> impl Iterator<Item = (&Address, &AccountInfo, &StorageKeyMap<U256>)> {
+        self.accounts.iter().map(|(address, account)| (address, &account.info, &account.storage))
+    }
+
+    fn find_account(&self, address: Address) -> Option<AccountInfo> {
+        self.accounts.get(&address).map(|account| account.info.clone())
+    }
+
+    fn find_storage(&self, address: Address, slot: U256) -> U256 {
+        self.accounts.get(&address).and_then(|account| account.storage.get(&slot)).copied().unwrap_or_default()
+    }
+
+    fn find_code(&self, hash: B256) -> Result<Bytecode, MissingError> {
+        if hash == KECCAK_EMPTY {
+            return Ok(Bytecode::default());
+        }
+        self.code.get(&hash).cloned().ok_or(MissingError::Code(hash))
+    }
+
+    fn find_block_hash(&self, number: u64) -> Result<B256, MissingError> {
+        self.block_hashes.get(&number).copied().ok_or(MissingError::BlockHash(number))
+    }
+}
+
+impl StateSource for MemorySource {
+    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
+        Ok(self.find_account(address))
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
+        Ok(self.find_storage(address, slot))
+    }
+
+    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
+        self.find_code(hash).map_err(SourceError::new)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
+        self.find_block_hash(number).map_err(SourceError::new)
+    }
+}
+
+impl DatabaseRef for MemorySource {
+    type Error = MissingError;
+
+    fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, MissingError> {
+        Ok(self.find_account(address))
+    }
+
+    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, MissingError> {
+        self.find_code(code_hash)
+    }
+
+    fn storage_ref(&self, address: Address, index: U256) -> Result<U256, MissingError> {
+        Ok(self.find_storage(address, index))
+    }
+
+    fn block_hash_ref(&self, number: u64) -> Result<B256, MissingError> {
+        self.find_block_hash(number)
+    }
+}
