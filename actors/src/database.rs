@@ -240,8 +240,10 @@ impl Database for CellDatabase {
             // The id is the position: storage reads find the account's actor by it.
             info.account_id = AccountId::new(account);
             if masked {
-                // What is there at the end is the credit.
+                // What is there at the end is the credit. The nonce keeps the account from looking empty, for
+                // which revm's journal would drop the touch before EIP-161; nothing else looks at it.
                 info.balance = U256::ZERO;
+                info.nonce = 1;
             }
         }
         Ok(info)

@@ -6,7 +6,7 @@
 
 use std::{fmt, marker::PhantomData, ptr};
 
-use counterpoint_state::sync::{AtomicPtr, Ordering};
+use counterpoint_state::sync::{AtomicPtr, Ordering, mutation};
 
 /// A message on its way, in memory that lives as long as the mailbox.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ impl<'b, M: Copy> Mailbox<'b, M> {
             };
             // Release: the receiver that takes the list sees the letter. Acquire, where the actor was idle:
             // what its last receiver did is visible to this one. Pairs with the exchanges in `receive`.
-            match self.newest.compare_exchange_weak(newest, new, Ordering::AcqRel, Ordering::Relaxed) {
+            let success = mutation!("send-relaxed", Ordering::Relaxed, Ordering::AcqRel);
+            match self.newest.compare_exchange_weak(newest, new, success, Ordering::Relaxed) {
                 Ok(_) => return idle,
                 Err(now) => newest = now,
             }
@@ -83,17 +84,18 @@ impl<'b, M: Copy> Mailbox<'b, M> {
                 let newest = match self.newest.compare_exchange(
                     Self::busy(),
                     ptr::null_mut(),
-                    Ordering::AcqRel,
+                    mutation!("idle-relaxed", Ordering::Relaxed, Ordering::AcqRel),
                     Ordering::Acquire,
                 ) {
                     Ok(_) => return None,
                     Err(newest) => newest,
                 };
-                if self
-                    .newest
-                    .compare_exchange(newest, Self::busy(), Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok()
-                {
+                let taken = mutation!(
+                    "take-without-looking",
+                    Ok(self.newest.swap(Self::busy(), Ordering::AcqRel)),
+                    self.newest.compare_exchange(newest, Self::busy(), Ordering::AcqRel, Ordering::Relaxed)
+                );
+                if taken.is_ok() {
                     oldest = Self::reverse(newest);
                     break;
                 }

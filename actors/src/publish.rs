@@ -88,6 +88,7 @@ impl Publisher<'_> {
                 nonce: read.view.nonce,
                 balance: read.view.balance,
                 code_hash: read.view.code_hash,
+                code_at_hand: read.existed() || read.view.code.is_some() == account.info.code.is_some(),
             };
             self.account(execution, actor, existed, &before, account);
         }
@@ -109,7 +110,14 @@ impl Publisher<'_> {
             }
             return;
         }
-        let lifecycle = if account.is_created() {
+        // An account that the block found without nonce and code has no storage either, says revm's state once
+        // it has changed; that shows when a delegation (EIP-7702) gives it code.
+        let delegated = before.code_hash == KECCAK_EMPTY && account.info.code_hash != KECCAK_EMPTY;
+        let without_storage = || {
+            let base = actor.cells.base().and_then(Option::as_ref);
+            base.is_some_and(AccountInfo::has_no_code_and_nonce)
+        };
+        let lifecycle = if account.is_created() || (delegated && without_storage()) {
             Some(Lifecycle { exists: true, wiped: true })
         } else {
             (!existed).then_some(Lifecycle { exists: true, wiped: false })
@@ -147,9 +155,10 @@ impl Publisher<'_> {
         if let Some(lifecycle) = lifecycle {
             changed |= self.field(actor, &cells.lifecycle, arena.alloc(lifecycle), Fields::LIFECYCLE);
         }
-        if after.code_hash != before.code_hash {
-            let bytecode = if after.code_hash == KECCAK_EMPTY { None } else { after.code.clone() };
-            let code = arena.alloc_owned(Code { hash: after.code_hash, bytecode });
+        // A version even where the code stays the same: for an account that the block creates, whether revm
+        // has the empty code at hand shows in the bundle's contracts (a creation that is undone drops it).
+        if after.code_hash != before.code_hash || !before.code_at_hand {
+            let code = arena.alloc_owned(Code { hash: after.code_hash, bytecode: after.code.clone() });
             changed |= self.field(actor, &cells.code, code, Fields::CODE);
         }
         if after.nonce != before.nonce {
@@ -237,6 +246,8 @@ struct Before {
     nonce: u64,
     balance: U256,
     code_hash: revm::primitives::B256,
+    /// Whether revm has the account's code at hand as it had before.
+    code_at_hand: bool,
 }
 
 /// Before a transaction is executed again: what it wrote is not to be relied upon, and who needs it waits.

@@ -1,6 +1,6 @@
 //! An account's cells: lifecycle, code, nonce and balance, each with its own versions.
 
-use std::{marker::PhantomData, ptr};
+use std::{marker::PhantomData, ptr, sync::LazyLock};
 
 use revm::{
     bytecode::Bytecode,
@@ -25,6 +25,9 @@ pub struct Lifecycle {
     /// Whether the transaction made all its storage zero: it created, destroyed or removed the account.
     pub wiped: bool,
 }
+
+/// The code of an account that has none, as revm has it at hand for a new account.
+static NO_CODE: LazyLock<Bytecode> = LazyLock::new(Bytecode::default);
 
 /// A version of an account's code.
 #[derive(Clone, Debug)]
@@ -190,7 +193,10 @@ impl<'b> AccountCells<'b> {
         match self.code.visible(index) {
             Visible::None => {
                 view.floor = 0;
-                view.code = info.and_then(|info| info.code.as_ref());
+                view.code = match info {
+                    Some(info) => info.code.as_ref(),
+                    None => Some(&NO_CODE),
+                };
             }
             Visible::Blocked(version) => return Err(NotReady::Blocked(version)),
             Visible::Value(at, code) => {

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, ptr};
 
 use crate::{
     arena::Arena,
-    sync::{AtomicPtr, Ordering},
+    sync::{AtomicPtr, Ordering, mutation},
     version::{Entry, Version, VersionWord},
 };
 
@@ -68,7 +68,7 @@ impl<'b, V: PartialEq> Chain<'b, V> {
                         .compare_exchange(
                             current,
                             ptr::from_ref(entry).cast_mut(),
-                            Ordering::Release,
+                            mutation!("insert-relaxed", Ordering::Relaxed, Ordering::Release),
                             Ordering::Relaxed,
                         )
                         .is_ok()

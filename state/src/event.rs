@@ -1,6 +1,6 @@
 //! An event count: workers sleep until there may be work, and none sleeps through it.
 
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, mutation};
 
 const WAITER: u64 = 1;
 const EPOCH: u64 = 1 << 32;
@@ -31,7 +31,8 @@ impl EventCount {
     /// Announces a wait. To be followed by another look for work, then [`wait`](Self::wait) or
     /// [`cancel`](Self::cancel).
     pub fn prepare(&self) -> Ticket {
-        Ticket(self.word.fetch_add(WAITER, Ordering::AcqRel) / EPOCH)
+        let ordering = mutation!("prepare-relaxed", Ordering::Relaxed, Ordering::AcqRel);
+        Ticket(self.word.fetch_add(WAITER, ordering) / EPOCH)
     }
 
     /// There was work after all.
@@ -56,7 +57,7 @@ impl EventCount {
         let word = self.word.fetch_add(EPOCH, Ordering::AcqRel);
         if word % EPOCH != 0 {
             // Under the lock: a sleeper that has looked at the epoch is in `wait` by now.
-            drop(self.lock.lock());
+            mutation!("notify-without-lock", (), drop(self.lock.lock()));
             self.changed.notify_all();
         }
     }

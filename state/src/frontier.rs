@@ -1,6 +1,6 @@
 //! The frontier: how many indices are final, and who may move it.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, mutation};
 
 /// The number of final indices, moved in order by one worker at a time.
 ///
@@ -30,7 +30,8 @@ impl Frontier {
     pub fn drain(&self, mut step: impl FnMut(u32) -> bool) {
         // Release: what the caller finished is visible to the drainer, which acquires below.
         // Acquire: the previous drainer's work is visible to this one.
-        if self.requests.fetch_add(1, Ordering::AcqRel) != 0 {
+        let ordering = mutation!("drain-relaxed", Ordering::Relaxed, Ordering::AcqRel);
+        if self.requests.fetch_add(1, ordering) != 0 {
             return;
         }
         let mut seen = 1;
@@ -43,7 +44,11 @@ impl Frontier {
                 // Release: who sees the frontier sees what became final.
                 self.passed.store(passed + 1, Ordering::Release);
             }
-            match self.requests.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire) {
+            match mutation!(
+                "drain-without-recount",
+                Ok(self.requests.swap(0, Ordering::AcqRel)),
+                self.requests.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire)
+            ) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }

@@ -6,7 +6,7 @@
 
 use std::{marker::PhantomData, ptr};
 
-use crate::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering, mutation};
 
 /// A set of cells that share a list of readers: the fields of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl<'b> Readers<'b> {
             match self.head.compare_exchange_weak(
                 head,
                 ptr::from_ref(reader).cast_mut(),
-                Ordering::AcqRel,
+                mutation!("register-release", Ordering::Release, Ordering::AcqRel),
                 Ordering::Acquire,
             ) {
                 Ok(_) => return,
@@ -117,10 +117,12 @@ impl<'b> Readers<'b> {
     pub fn affected(&self, index: u32, fields: Fields, mut found: impl FnMut(&Reader<'b>)) {
         // A read-modify-write that changes nothing: it takes its place in the head's modification order.
         // Release: the publication before it is visible to whoever registers after it.
-        let mut head = self.head.load(Ordering::Relaxed);
-        while let Err(now) =
+        let mut head = self.head.load(mutation!("touch-by-load", Ordering::Acquire, Ordering::Relaxed));
+        while let Err(now) = mutation!(
+            "touch-by-load",
+            Ok(head),
             self.head.compare_exchange_weak(head, head, Ordering::AcqRel, Ordering::Relaxed)
-        {
+        ) {
             head = now;
         }
         let mut next: *const Reader<'b> = head;

@@ -67,3 +67,34 @@ mod imp {
 }
 
 pub use imp::*;
+
+/// Whether a deliberate weakening is switched on, for the child processes of `loom-tests`.
+#[cfg(loom)]
+pub fn mutated(name: &str) -> bool {
+    static MUTATION: std::sync::LazyLock<Option<String>> =
+        std::sync::LazyLock::new(|| std::env::var("COUNTERPOINT_MUTATION").ok());
+    MUTATION.as_deref() == Some(name)
+}
+
+/// The code as it is, and by name a deliberate weakening of it that a model has to notice. The weakening
+/// exists under `--cfg loom` only.
+#[cfg(not(loom))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! mutation {
+    ($name:literal, $weakened:expr, $sound:expr) => {
+        $sound
+    };
+}
+
+/// See above: under loom, both are there.
+#[cfg(loom)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! mutation {
+    ($name:literal, $weakened:expr, $sound:expr) => {
+        if $crate::sync::mutated($name) { $weakened } else { $sound }
+    };
+}
+
+pub use crate::mutation;

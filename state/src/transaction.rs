@@ -5,7 +5,7 @@
 //! reads and its writes until it moves it on; every transition releases and every claim acquires, so that
 //! ownership carries the data with it.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, mutation};
 
 /// Where a transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,8 @@ impl TransactionWord {
         let mut seen = self.load();
         loop {
             let Some(next) = step(seen) else { return Err(seen) };
-            match self.0.compare_exchange_weak(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+            let success = mutation!("transition-relaxed", Ordering::Relaxed, Ordering::AcqRel);
+            match self.0.compare_exchange_weak(seen.0, next.0, success, Ordering::Acquire) {
                 Ok(_) => return Ok((seen, next)),
                 Err(now) => seen = Snapshot(now),
             }
@@ -183,7 +184,8 @@ impl TransactionWord {
     #[must_use]
     pub fn wake(&self, ticket: u32) -> bool {
         self.update(|s| {
-            (s.phase() == Phase::Parked && s.ticket() == ticket).then(|| s.with_phase(Phase::Ready))
+            let mine = mutation!("wake-without-ticket", true, s.ticket() == ticket);
+            (s.phase() == Phase::Parked && mine).then(|| s.with_phase(Phase::Ready))
         })
         .is_ok()
     }
@@ -241,7 +243,8 @@ impl TransactionWord {
     pub fn finish(&self) -> bool {
         self.update(|s| {
             debug_assert_eq!(s.phase(), Phase::Running);
-            (!s.invalid()).then(|| s.with_phase(Phase::Executed))
+            let valid = mutation!("finish-though-invalid", true, !s.invalid());
+            valid.then(|| s.with_phase(Phase::Executed))
         })
         .is_ok()
     }

@@ -8,7 +8,7 @@
 
 use std::{marker::PhantomData, ptr};
 
-use crate::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering, mutation};
 
 const TAG: usize = 0b11;
 const VALUE: usize = 0b01;
@@ -150,8 +150,8 @@ impl<'b> VersionWord<'b> {
         while tag(seen) == ESTIMATE {
             waiter.next.store(untag(seen).cast(), Ordering::Relaxed);
             // Release: the publisher that takes the list sees the node. Pairs with the swaps below.
-            match self.word.compare_exchange(seen, tagged(waiter, ESTIMATE), Ordering::AcqRel, Ordering::Acquire)
-            {
+            let success = mutation!("wait-relaxed", Ordering::Relaxed, Ordering::AcqRel);
+            match self.word.compare_exchange(seen, tagged(waiter, ESTIMATE), success, Ordering::Acquire) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -188,7 +188,15 @@ impl<'b> VersionWord<'b> {
 
     fn swap(&self, new: Word) -> Waiters<'b> {
         // Release: readers that see `new` see its record. Acquire: the taken waiters are visible.
-        let old = self.word.swap(new, Ordering::AcqRel);
+        let old = mutation!(
+            "publish-in-two-steps",
+            {
+                let old = self.word.load(Ordering::Acquire);
+                self.word.store(new, Ordering::Release);
+                old
+            },
+            self.word.swap(new, mutation!("publish-relaxed", Ordering::Relaxed, Ordering::AcqRel))
+        );
         let next = if tag(old) == ESTIMATE { untag(old).cast_const().cast() } else { ptr::null() };
         Waiters { next }
     }
