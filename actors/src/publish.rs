@@ -85,10 +85,12 @@ impl Publisher<'_> {
             };
             let (actor, existed) = (read.actor, !account.is_loaded_as_not_existing());
             let before = Before {
+                wiped: read.view.wiped,
                 nonce: read.view.nonce,
                 balance: read.view.balance,
                 code_hash: read.view.code_hash,
-                code_at_hand: read.existed() || read.view.code.is_some() == account.info.code.is_some(),
+                code_at_hand: (read.existed() && read.view.wiped == 0)
+                    || read.view.code.is_some() == account.info.code.is_some(),
             };
             self.account(execution, actor, existed, &before, account);
         }
@@ -112,7 +114,9 @@ impl Publisher<'_> {
         }
         // An account that the block found without nonce and code has no storage either, says revm's state once
         // it has changed; that shows when a delegation (EIP-7702) gives it code.
-        let delegated = before.code_hash == KECCAK_EMPTY && account.info.code_hash != KECCAK_EMPTY;
+        let delegated = before.code_hash == KECCAK_EMPTY
+            && account.info.code_hash != KECCAK_EMPTY
+            && before.wiped == 0;
         let without_storage = || {
             let base = actor.cells.base().and_then(Option::as_ref);
             base.is_some_and(AccountInfo::has_no_code_and_nonce)
@@ -157,7 +161,8 @@ impl Publisher<'_> {
         }
         // A version even where the code stays the same: for an account that the block creates, whether revm
         // has the empty code at hand shows in the bundle's contracts (a creation that is undone drops it).
-        if after.code_hash != before.code_hash || !before.code_at_hand {
+        let wiped = lifecycle.is_some_and(|lifecycle| lifecycle.wiped);
+        if after.code_hash != before.code_hash || wiped || !before.code_at_hand {
             let code = arena.alloc_owned(Code { hash: after.code_hash, bytecode: after.code.clone() });
             changed |= self.field(actor, &cells.code, code, Fields::CODE);
         }
@@ -243,6 +248,7 @@ impl Publisher<'_> {
 
 /// What an account was before the transaction.
 struct Before {
+    wiped: u32,
     nonce: u64,
     balance: U256,
     code_hash: revm::primitives::B256,

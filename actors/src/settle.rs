@@ -1,7 +1,8 @@
 //! At the frontier, credits are added to what is there, one by one, as sequential execution would.
 
-use counterpoint_state::{Fields, Lifecycle, NotReady, SourceError};
+use counterpoint_state::{Code, Fields, Lifecycle, NotReady, SourceError};
 use revm::{
+    bytecode::Bytecode,
     primitives::{Address, hardfork::SpecId},
     state::{Account, TransactionId},
 };
@@ -83,6 +84,14 @@ fn add(
         None => Account::new_not_existing(TransactionId::ZERO),
     };
     account.mark_touch();
+    if kind == Kind::Transfer && account.info.code.is_none() {
+        // A call asks for the recipient's code, and there is none.
+        account.info.code = Some(Bytecode::default());
+        if cells.base().is_some_and(Option::is_none) {
+            let code = Code { hash: account.info.code_hash, bytecode: account.info.code.clone() };
+            let _ = cells.code.entry(index, worker.arena).publish(worker.arena.alloc_owned(code));
+        }
+    }
     let sum = view.balance.checked_add(credit.amount);
     let overflow = sum.is_none();
     match (sum, kind) {

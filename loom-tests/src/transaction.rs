@@ -1,6 +1,6 @@
 //! A transaction as the runtime has it: its word, and what belongs to the word's owner.
 
-use counterpoint_state::{Arena, TransactionWord, VersionWord, Waiter, sync::mutated};
+use counterpoint_state::{Arena, Phase, TransactionWord, VersionWord, Waiter, sync::mutated};
 use loom::cell::UnsafeCell;
 
 /// What only the owner may touch: the runtime's `Body`, with the fiber's stack.
@@ -43,6 +43,7 @@ impl Transaction {
 
     /// Owner: runs the fiber for a while.
     pub fn enter(&self) {
+        assert_eq!(self.word.load().phase(), Phase::Running, "only a running transaction's stack is entered");
         self.body(|body| {
             body.parked = false;
             body.entered += 1;
@@ -56,11 +57,20 @@ impl Transaction {
         }
     }
 
-    /// Owner: ends the incarnation, looking again as often as somebody invalidates it. As `Visit::ended` and
-    /// `Visit::check_again`, where what was read still holds.
-    pub fn finish(&self) {
-        while !self.word.finish() {
+    /// Owner: checks again what it read, after an invalidation, and ends. As `Visit::check_again`.
+    pub fn check_again(&self) {
+        loop {
             self.look_again();
+            if self.word.finish() {
+                return;
+            }
+        }
+    }
+
+    /// Owner: ends the incarnation. As `Visit::ended`, where what was read still holds.
+    pub fn finish(&self) {
+        if !self.word.finish() {
+            self.check_again();
         }
     }
 
@@ -72,10 +82,9 @@ impl Transaction {
         arena: &'static Arena,
         look_for_frontier: impl FnOnce(),
     ) -> bool {
-        self.body(|body| {
-            body.parked = true;
-            body.parkings += 1;
-        });
+        if !mutated("store-after-park") {
+            self.store();
+        }
         if mutated("wait-before-park") {
             let ticket = self.word.load().ticket() + 1;
             let waiting = version.wait(arena.alloc(Waiter::new(self.index, ticket)));
@@ -83,7 +92,7 @@ impl Transaction {
         }
         let Some(ticket) = self.word.park() else { return true };
         if mutated("store-after-park") {
-            self.body(|body| body.parked = true);
+            self.store();
         }
         if version.wait(arena.alloc(Waiter::new(self.index, ticket))) {
             look_for_frontier();
@@ -93,6 +102,15 @@ impl Transaction {
             return true;
         }
         self.word.unpark(ticket)
+    }
+
+    /// Owner: stores the fiber away.
+    fn store(&self) {
+        self.body(|body| {
+            assert!(!body.parked, "it was entered since");
+            body.parked = true;
+            body.parkings += 1;
+        });
     }
 
     /// How often the stack was entered, how often it was stored away, and how many invalidations were noted.

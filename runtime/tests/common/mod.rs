@@ -390,7 +390,8 @@ impl Case {
         quiet();
         let watchdog = Watchdog::new(PATIENCE);
         let expected = self.sequential(mode);
-        let mut paces = vec![Pace::Prompt, Pace::HoldFirst, Pace::HoldThirds, Pace::Jitter(0), Pace::Jitter(0)];
+        let mut paces =
+            vec![Pace::Prompt, Pace::HoldFirst, Pace::HoldThirds, Pace::Jitter(0), Pace::Jitter(0)];
         let mut configurations = Vec::new();
         for workers in [1, 2, 4, 8] {
             for (fibers, window) in [(256, 256), (1, 256), (2, 256), (256, 2)] {
@@ -403,14 +404,20 @@ impl Case {
                 for (seed, (fibers, window)) in
                     [(256, 256), (1, 256), (2, 256), (256, 2), (256, 256), (3, 3)].into_iter().enumerate()
                 {
-                    configurations.push((workers, fibers, window, Some(1 + 31 * workers as u64 + seed as u64)));
+                    configurations.push((
+                        workers,
+                        fibers,
+                        window,
+                        Some(1 + 31 * workers as u64 + seed as u64),
+                    ));
                 }
             }
         }
         for (number, (workers, fibers, window, seed)) in configurations.into_iter().enumerate() {
             let runtime = runtime(workers, fibers, window, seed);
             // One worker has one order, but for chaos.
-            let rounds = if workers == 1 { 1 } else { self.rounds.div_ceil(if number < plain { 1 } else { 2 }) };
+            let rounds =
+                if workers == 1 { 1 } else { self.rounds.div_ceil(if number < plain { 1 } else { 2 }) };
             for round in 0..rounds {
                 let count = paces.len();
                 let pace = &mut paces[round as usize % count];
@@ -503,7 +510,8 @@ pub(crate) fn balance(sequential: &Sequential, address: Address) -> U256 {
 
 /// A number that looks random, from two others.
 pub(crate) fn mix(seed: u64, step: u64) -> u64 {
-    let mut z = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z =
+        seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

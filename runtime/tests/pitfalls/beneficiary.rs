@@ -9,7 +9,10 @@ use revm::{
 
 use crate::{
     common::{BASE_FEE, BENEFICIARY, Case, address, balance, output, skipped, succeeded, word},
-    contracts::{ADD, READ, ask, balance_of, counter, destroy, factory, factory_address, forwarder, script, step, store},
+    contracts::{
+        ADD, READ, ask, balance_of, counter, destroy, factory, factory_address, forwarder, script, step,
+        store,
+    },
 };
 
 const FORKS: [SpecId; 5] =
@@ -148,8 +151,14 @@ fn a_sender_is_funded_by_its_fees() {
 
 #[test]
 fn a_fee_of_nothing_touches() {
-    for spec in [SpecId::FRONTIER, SpecId::TANGERINE, SpecId::SPURIOUS_DRAGON, SpecId::BERLIN, SpecId::LONDON, SpecId::CANCUN]
-    {
+    for spec in [
+        SpecId::FRONTIER,
+        SpecId::TANGERINE,
+        SpecId::SPURIOUS_DRAGON,
+        SpecId::BERLIN,
+        SpecId::LONDON,
+        SpecId::CANCUN,
+    ] {
         for existing in [None, Some(AccountInfo::default()), Some(AccountInfo::from_balance(U256::from(1)))] {
             let (mut case, balances) = with_balances(spec);
             case.rounds(10);

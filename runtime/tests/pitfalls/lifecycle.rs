@@ -17,8 +17,8 @@ use revm::{
 use crate::{
     common::{BENEFICIARY, Case, EXPECTED, Fault, Key, address, output, succeeded, template, word},
     contracts::{
-        ADD, BORN_SLOT, BORN_VALUE, FAIL, READ, ask, destroy, factory, factory_address, forwarder, probe, script,
-        step, store, store_init, write,
+        ADD, BORN_SLOT, BORN_VALUE, FAIL, READ, ask, destroy, factory, factory_address, forwarder, probe,
+        script, step, store, store_init, write,
     },
 };
 
@@ -252,7 +252,8 @@ fn creation_over_an_existing_address() {
         let creator = case.rich(10);
         let target = creator.create(0);
         // An account that has only a balance, and storage as no account on mainnet has.
-        let storage = [(1, 11), (2, 22), (BORN_SLOT, 1)].map(|(slot, value)| (U256::from(slot), U256::from(value)));
+        let storage =
+            [(1, 11), (2, 22), (BORN_SLOT, 1)].map(|(slot, value)| (U256::from(slot), U256::from(value)));
         case.memory.insert_account(target, AccountInfo::from_balance(U256::from(3)), storage);
         let other = case.rich(11);
         case.send(other, target, 4);
@@ -284,7 +285,10 @@ fn creation_over_an_address_that_the_block_paid() {
         case.send(sender, target, 6);
         calls(&mut case, &[(factory, &[word(SALT)]), (address(PROBE), &[word(target)])]);
         case.send(sender, target, 7);
-        calls(&mut case, &[(target, &ask(ADD, 1)), (address(PROBE), &[word(target)]), (target, &destroy(target))]);
+        calls(
+            &mut case,
+            &[(target, &ask(ADD, 1)), (address(PROBE), &[word(target)]), (target, &destroy(target))],
+        );
         case.send(sender, target, 8);
         calls(&mut case, &[(address(PROBE), &[word(target)]), (target, &ask(ADD, 1))]);
         case.check_success();
@@ -317,7 +321,10 @@ fn destroyed_to_an_heir_that_is_destroyed_too() {
         let both = case.contract(address(22), both, &[]);
         let sender = case.rich(10);
         case.send(sender, first, 1);
-        calls(&mut case, &[(first, &ask(ADD, 1)), (both, &[]), (second, &ask(ADD, 1)), (first, &ask(ADD, 1))]);
+        calls(
+            &mut case,
+            &[(first, &ask(ADD, 1)), (both, &[]), (second, &ask(ADD, 1)), (first, &ask(ADD, 1))],
+        );
         case.send(sender, second, 2);
         calls(&mut case, &[(second, &destroy(address(HEIR))), (both, &[])]);
         case.check_success();
@@ -327,7 +334,8 @@ fn destroyed_to_an_heir_that_is_destroyed_too() {
 /// A transaction that gives `authority` the code at `delegate`.
 fn delegating(sender: Address, authority: Address, nonce: u64, delegate: Address) -> TxEnv {
     let authorization = Authorization { chain_id: U256::ZERO, address: delegate, nonce };
-    let recovered = RecoveredAuthorization::new_unchecked(authorization, RecoveredAuthority::Valid(authority));
+    let recovered =
+        RecoveredAuthorization::new_unchecked(authorization, RecoveredAuthority::Valid(authority));
     let mut tx = template(sender);
     tx.tx_type = 4;
     tx.gas_priority_fee = Some(1);
