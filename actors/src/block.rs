@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use counterpoint_state::{StateSource, TransactionWord};
+use counterpoint_state::{Arena, StateSource, TransactionWord};
 use crossbeam_utils::CachePadded;
 use revm::{
     context::{BlockEnv, CfgEnv, Transaction, TxEnv},
@@ -41,6 +41,7 @@ pub struct BlockState {
     pub(crate) source: Arc<dyn StateSource>,
     pub(crate) id: u64,
     pub(crate) chaos: Option<Chaos>,
+    precompiles: &'static Precompiles,
     /// Dropped last: everything above points into it.
     spaces: Box<[CachePadded<Space>]>,
 }
@@ -52,17 +53,20 @@ unsafe impl Sync for BlockState {}
 static IDS: AtomicU64 = AtomicU64::new(1);
 
 impl BlockState {
-    /// The state of a block that this many workers will execute.
+    /// The state of a block that this many workers will execute. Memory comes from `arenas`, as far as there are
+    /// any.
     pub fn new(
         env: BlockEnv,
         cfg: CfgEnv,
         transactions: Arc<[TxEnv]>,
         source: Arc<dyn StateSource>,
         workers: usize,
+        arenas: &mut Vec<Arena>,
         chaos: Option<Chaos>,
     ) -> Self {
         Self {
             directory: Directory::new(transactions.len()),
+            precompiles: Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec)),
             words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
             env,
             cfg,
@@ -70,8 +74,22 @@ impl BlockState {
             source,
             id: IDS.fetch_add(1, Ordering::Relaxed),
             chaos,
-            spaces: (0..workers).map(|_| CachePadded::default()).collect(),
+            spaces: (0..workers)
+                .map(|_| CachePadded::new(Space::new(arenas.pop().unwrap_or_default())))
+                .collect(),
         }
+    }
+
+    /// Takes the block apart and gives its memory back, empty.
+    pub fn into_arenas(self) -> impl Iterator<Item = Arena> {
+        let Self { directory, spaces, .. } = self;
+        // What points into the arenas goes first.
+        drop(directory);
+        spaces.into_iter().map(|space| {
+            let mut arena = space.into_inner().arena;
+            arena.reset();
+            arena
+        })
     }
 
     /// How many transactions the block has. Their indices are 1 to this number.
@@ -167,7 +185,7 @@ impl BlockState {
             && tx.authorization_list_len() == 0
             // EIP-2780 and EIP-8037 charge for what the recipient is, EIP-7708 logs the transfer.
             && !self.spec().is_enabled_in(SpecId::AMSTERDAM)
-            && !Precompiles::new(PrecompileSpecId::from_spec_id(self.spec())).contains(&to);
+            && !self.precompiles.contains(&to);
         plain.then_some(to)
     }
 

@@ -215,7 +215,7 @@ impl CellDatabase {
                             continue;
                         }
                     }
-                    self.execution().note_slot(account, cell, value);
+                    self.execution().note_slot(account, slot, cell, value);
                     return Ok(value);
                 }
                 SlotView::Unloaded => match self.block().source.storage(actor.address, slot) {

@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
+    hash::BuildHasher,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use counterpoint_state::{AccountCells, Arena, SlotCell};
+use counterpoint_state::{AccountCells, Arena, Index, SlotCell};
 use foldhash::quality::RandomState;
 use papaya::HashMap;
 use revm::{
@@ -29,14 +30,24 @@ pub struct Actor<'b> {
     pub memory: Memory<'b>,
 }
 
+/// A slot's cell with its key.
+struct Slot<'b> {
+    actor: u32,
+    slot: U256,
+    cell: SlotCell<'b>,
+}
+
 /// The actors of a block.
 ///
-/// The keys are chosen by whoever writes transactions, so the hasher is keyed at random. Each look-up is a
-/// leaf function that is not inlined: the maps pin a thread-local guard, and the caller may be a fiber, which
-/// must not have a thread-local's address in its registers when it moves to another thread.
+/// The keys are chosen by whoever writes transactions, so the hasher is keyed at random. Each look-up in one of
+/// papaya's maps is a leaf function that is not inlined: they pin a thread-local guard, and the caller may be a
+/// fiber, which must not have a thread-local's address in its registers when it moves to another thread. Slots,
+/// of which there may be thousands in one transaction, are in an index of our own: no guard, no resizing, no
+/// allocation but in the arena.
 pub struct Directory<'b> {
     actors: HashMap<Address, &'b Actor<'b>, RandomState>,
-    slots: HashMap<(u32, U256), &'b SlotCell<'b>, RandomState>,
+    slots: Index<'b, Slot<'b>>,
+    hasher: RandomState,
     code: HashMap<B256, Bytecode, RandomState>,
     ids: AtomicU32,
 }
@@ -47,8 +58,9 @@ impl<'b> Directory<'b> {
         let hasher = RandomState::default();
         Self {
             actors: HashMap::with_capacity_and_hasher(transactions * 2, hasher.clone()),
-            slots: HashMap::with_capacity_and_hasher(transactions * 4, hasher.clone()),
-            code: HashMap::with_hasher(hasher),
+            slots: Index::new(),
+            code: HashMap::with_hasher(hasher.clone()),
+            hasher,
             ids: AtomicU32::new(0),
         }
     }
@@ -74,14 +86,16 @@ impl<'b> Directory<'b> {
     }
 
     /// The cell of one of the actor's slots.
-    #[inline(never)]
+    #[inline]
     pub fn slot(&self, actor: &Actor<'b>, slot: U256, arena: &'b Arena) -> &'b SlotCell<'b> {
-        let slots = self.slots.pin();
-        let key = (actor.id, slot);
-        if let Some(cell) = slots.get(&key) {
-            return cell;
-        }
-        slots.get_or_insert_with(key, || arena.alloc(SlotCell::new()))
+        let hash = self.hasher.hash_one((actor.id, slot.as_limbs()));
+        let slot = self.slots.get_or_insert(
+            hash,
+            arena,
+            |found| found.actor == actor.id && found.slot == slot,
+            || Slot { actor: actor.id, slot, cell: SlotCell::new() },
+        );
+        &slot.cell
     }
 
     /// Code that the source has given.
@@ -101,7 +115,6 @@ impl fmt::Debug for Directory<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory")
             .field("actors", &self.actors.len())
-            .field("slots", &self.slots.len())
             .finish_non_exhaustive()
     }
 }

@@ -227,11 +227,11 @@ impl Executor {
             && account.is_touched()
         {
             let actor = block.actor(address, &worker);
-            executed.transfer = Some(Credit { actor, amount: account.info.balance });
+            executed.transfer = Some(Credit { actor, amount: account.info.balance, entry: None });
         }
         if let Some(amount) = execution.fee.take() {
             let actor = block.actor(block.env.beneficiary, &worker);
-            executed.fee = Some(Credit { actor, amount });
+            executed.fee = Some(Credit { actor, amount, entry: None });
         }
     }
 }

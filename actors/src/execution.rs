@@ -3,7 +3,7 @@
 use std::fmt;
 
 use counterpoint_state::{
-    AccountView, Fields, NotReady, Readers, SlotCell, SlotView, SourceError, VersionWord,
+    AccountView, Entry, Fields, NotReady, Readers, SlotCell, SlotView, SourceError, VersionWord,
 };
 use revm::{
     context::result::{ExecutionResult, InvalidHeader, InvalidTransaction},
@@ -26,8 +26,9 @@ pub(crate) struct AccountRead {
 /// A slot that the incarnation read, and what it saw.
 pub(crate) struct SlotRead {
     /// The position of its account among the accounts read.
-    account: u32,
-    cell: &'static SlotCell<'static>,
+    pub(crate) account: u32,
+    pub(crate) slot: U256,
+    pub(crate) cell: &'static SlotCell<'static>,
     value: U256,
 }
 
@@ -65,6 +66,8 @@ pub struct Credit {
     pub(crate) actor: &'static Actor<'static>,
     /// In wei; zero is a touch.
     pub amount: U256,
+    /// Where it was published, once it was.
+    pub(crate) entry: Option<&'static Entry<'static, U256>>,
 }
 
 /// How an incarnation ended.
@@ -209,8 +212,14 @@ impl Execution {
         true
     }
 
-    pub(crate) fn note_slot(&mut self, account: usize, cell: &'static SlotCell<'static>, value: U256) {
-        self.slots.push(SlotRead { account: account as u32, cell, value });
+    pub(crate) fn note_slot(
+        &mut self,
+        account: usize,
+        slot: U256,
+        cell: &'static SlotCell<'static>,
+        value: U256,
+    ) {
+        self.slots.push(SlotRead { account: account as u32, slot, cell, value });
     }
 
     pub(crate) fn account(&self, address: &Address) -> Option<usize> {

@@ -28,7 +28,7 @@ pub use database::{CellDatabase, ReadError};
 pub use directory::{Actor, Directory};
 pub use evm::Executor;
 pub use execution::{Credit, End, Executed, Execution, Written};
-pub use fiber::{Fiber, STACK_SIZE, Yielded, run_inline};
+pub use fiber::{Fiber, STACK_SIZE, Yielded, panic_message, run_inline};
 pub use message::{Message, Selector};
 pub use publish::{estimate, publish};
 pub use settle::{Unsettled, settle};

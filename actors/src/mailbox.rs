@@ -88,7 +88,10 @@ impl<'b, M: Copy> Mailbox<'b, M> {
                     Ordering::Acquire,
                 ) {
                     Ok(_) => return None,
-                    Err(newest) => newest,
+                    Err(newest) => {
+                        debug_assert!(!newest.is_null(), "an idle actor has no receiver");
+                        newest
+                    }
                 };
                 let taken = mutation!(
                     "take-without-looking",

@@ -1,6 +1,6 @@
 //! An incarnation's end: its writes become versions in the cells, and what it wrote no more is taken back.
 
-use counterpoint_state::{Chain, Code, Displaced, Fields, Lifecycle};
+use counterpoint_state::{Chain, Code, Displaced, Fields, Lifecycle, SlotCell};
 use revm::{
     primitives::{KECCAK_EMPTY, U256},
     state::{Account, AccountInfo, EvmState},
@@ -33,10 +33,11 @@ pub fn publish(
     let mut end = std::mem::replace(&mut execution.end, End::Unfinished);
     if let End::Executed(executed) = &mut end {
         publisher.state(execution, &mut executed.state);
-        if let Some(credit) = &executed.transfer {
+        publisher.slots(execution, &executed.state);
+        if let Some(credit) = &mut executed.transfer {
             publisher.credit(credit);
         }
-        if let Some(credit) = &executed.fee {
+        if let Some(credit) = &mut executed.fee {
             publisher.credit(credit);
         }
     }
@@ -127,19 +128,59 @@ impl Publisher<'_> {
             (!existed).then_some(Lifecycle { exists: true, wiped: false })
         };
         self.fields(actor, lifecycle, before, &account.info);
-        for (slot, value) in account.changed_storage_slots() {
-            let cell = self.block.directory().slot(actor, *slot, self.worker.arena);
-            let record = self.worker.arena.alloc(value.present_value);
-            let entry = cell.versions.entry(self.index, self.worker.arena);
-            let displaced = entry.publish(record);
-            let written = Written { word: entry.common(), readers: &cell.readers, fields: Fields::SLOT };
-            if self.note(written, displaced) {
-                self.invalidate(written, Fields::SLOT);
+        if account.is_created() {
+            // Its slots never came from the database, so they are not among those that were read.
+            for (slot, value) in account.changed_storage_slots() {
+                let cell = self.block.directory().slot(actor, *slot, self.worker.arena);
+                self.slot(execution, actor, cell, value.present_value);
             }
-            if cell.is_contended() {
-                for hop in execution.hops.iter().filter(|hop| hop.address == actor.address) {
-                    actor.memory.learn(hop.selector, cell);
+        }
+    }
+
+    /// The slots that were read and then changed.
+    fn slots(&mut self, execution: &Execution, state: &EvmState) {
+        let mut last = None;
+        for read in &execution.slots {
+            let account = match last {
+                Some((position, account)) if position == read.account => account,
+                _ => {
+                    let actor = execution.accounts[read.account as usize].actor;
+                    let account = state.get(&actor.address).filter(|account| {
+                        account.is_touched()
+                            && !account.is_created()
+                            && !account.is_selfdestructed()
+                            && !account.is_empty()
+                    });
+                    last = Some((read.account, account));
+                    account
                 }
+            };
+            if let Some(account) = account
+                && let Some(slot) = account.storage.get(&read.slot)
+                && slot.is_changed()
+            {
+                let actor = execution.accounts[read.account as usize].actor;
+                self.slot(execution, actor, read.cell, slot.present_value);
+            }
+        }
+    }
+
+    fn slot(
+        &mut self,
+        execution: &Execution,
+        actor: &'static Actor<'static>,
+        cell: &'static SlotCell<'static>,
+        value: U256,
+    ) {
+        let entry = cell.versions.entry(self.index, self.worker.arena);
+        let displaced = entry.publish(self.worker.arena.alloc(value));
+        let written = Written { word: entry.common(), readers: &cell.readers, fields: Fields::SLOT };
+        if self.note(written, displaced) {
+            self.invalidate(written, Fields::SLOT);
+        }
+        if cell.is_contended() {
+            for hop in execution.hops.iter().filter(|hop| hop.address == actor.address) {
+                actor.memory.learn(hop.selector, cell);
             }
         }
     }
@@ -194,13 +235,14 @@ impl Publisher<'_> {
     }
 
     /// Adds to a balance that nobody looked at. A touch leaves no version: it is decided at the frontier.
-    fn credit(&mut self, credit: &Credit) {
+    fn credit(&mut self, credit: &mut Credit) {
         self.worker.counters.hops.increment();
         if credit.amount == U256::ZERO {
             return;
         }
         let cells = &credit.actor.cells;
         let entry = cells.balance.entry(self.index, self.worker.arena);
+        credit.entry = Some(entry);
         let displaced = entry.publish_delta(self.worker.arena.alloc(credit.amount));
         // A credit brings an account into being.
         let fields = Fields(Fields::BALANCE.0 | Fields::LIFECYCLE.0);

@@ -1,15 +1,18 @@
 //! At the frontier, credits are added to what is there, one by one, as sequential execution would.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use counterpoint_state::{Code, Fields, Lifecycle, NotReady, SourceError};
 use revm::{
     bytecode::Bytecode,
     primitives::{Address, hardfork::SpecId},
-    state::{Account, TransactionId},
+    state::{Account, AccountInfo, TransactionId},
 };
 
 use crate::{
     block::BlockState,
     execution::{Credit, Executed},
+    fiber::panic_message,
     worker::{Signals, WorkerContext},
 };
 
@@ -20,6 +23,8 @@ pub enum Unsettled {
     Overflow,
     /// The source failed.
     Source(SourceError),
+    /// The source panicked.
+    Panicked(String),
 }
 
 /// Which rule an overflow follows.
@@ -31,58 +36,82 @@ enum Kind {
     Fee,
 }
 
-/// Adds the deferred credits of the transaction at `index` to its state. Everything below must be final.
+/// Adds the deferred credits of the transaction at `index` to its state. Everything below must be final;
+/// `known` gives accounts that it has changed, as they are now.
 ///
 /// # Errors
 ///
 /// See [`Unsettled`]; nothing was changed.
-pub fn settle(
+pub fn settle<'a>(
     block: &BlockState,
     index: u32,
     executed: &mut Executed,
+    known: impl Fn(&Address) -> Option<Option<&'a AccountInfo>>,
     worker: WorkerContext,
     signals: &mut dyn Signals,
 ) -> Result<(), Unsettled> {
-    if let Some(credit) = executed.transfer {
-        let account = add(block, index, &credit, Kind::Transfer, worker, signals)?;
-        executed.state.insert(credit.actor.address, account);
-        executed.transfer = None;
-    }
-    if let Some(credit) = executed.fee {
-        // The beneficiary of a deferred fee was not loaded, so it is not in the state either.
+    for (kind, credit) in [(Kind::Transfer, executed.transfer), (Kind::Fee, executed.fee)] {
+        let Some(credit) = credit else { continue };
+        // Who is credited without being read is not in the state.
         debug_assert!(!executed.state.contains_key::<Address>(&credit.actor.address));
-        let account = add(block, index, &credit, Kind::Fee, worker, signals)?;
+        let before = match known(&credit.actor.address) {
+            Some(info) => info.cloned(),
+            None => find(block, index, &credit, worker)?,
+        };
+        let account = add(block, index, before, &credit, kind, worker, signals)?;
         executed.state.insert(credit.actor.address, account);
-        executed.fee = None;
     }
+    executed.transfer = None;
+    executed.fee = None;
     Ok(())
 }
 
-fn add(
+/// The account as the transaction finds it.
+fn find(
     block: &BlockState,
     index: u32,
     credit: &Credit,
-    kind: Kind,
     worker: WorkerContext,
-    signals: &mut dyn Signals,
-) -> Result<Account, Unsettled> {
+) -> Result<Option<AccountInfo>, Unsettled> {
     let cells = &credit.actor.cells;
-    let view = loop {
+    loop {
         match cells.view(index) {
-            Ok(view) => break view,
+            Ok(view) => return Ok(view.info()),
             Err(NotReady::Unloaded) => {
-                let info = block.source.account(credit.actor.address).map_err(Unsettled::Source)?;
+                let ask = AssertUnwindSafe(|| block.source.account(credit.actor.address));
+                let answer = catch_unwind(ask).map_err(|panic| Unsettled::Panicked(panic_message(&*panic)))?;
+                let info = answer.map_err(Unsettled::Source)?;
                 cells.set_base(info, worker.arena);
             }
             Err(NotReady::Blocked(version)) => {
                 unreachable!("everything below the frontier is final, but {version:?} is an estimate")
             }
         }
-    };
-    let mut account = match view.info() {
+    }
+}
+
+fn add(
+    block: &BlockState,
+    index: u32,
+    before: Option<AccountInfo>,
+    credit: &Credit,
+    kind: Kind,
+    worker: WorkerContext,
+    signals: &mut dyn Signals,
+) -> Result<Account, Unsettled> {
+    let cells = &credit.actor.cells;
+    let existed = before.is_some();
+    let mut account = match before {
         Some(info) => Account::from(info),
         None => Account::new_not_existing(TransactionId::ZERO),
     };
+    let sum = account.info.balance.checked_add(credit.amount);
+    let overflow = sum.is_none();
+    match (sum, kind) {
+        (Some(sum), _) => account.info.balance = sum,
+        (None, Kind::Transfer) => return Err(Unsettled::Overflow),
+        (None, Kind::Fee) => {}
+    }
     account.mark_touch();
     if kind == Kind::Transfer && account.info.code.is_none() {
         // A call asks for the recipient's code, and there is none.
@@ -92,29 +121,22 @@ fn add(
             let _ = cells.code.entry(index, worker.arena).publish(worker.arena.alloc_owned(code));
         }
     }
-    let sum = view.balance.checked_add(credit.amount);
-    let overflow = sum.is_none();
-    match (sum, kind) {
-        (Some(sum), _) => account.info.balance = sum,
-        (None, Kind::Transfer) => return Err(Unsettled::Overflow),
-        (None, Kind::Fee) => {}
-    }
 
     let mut change = None;
     if account.is_empty() {
         // As in the end of revm's journal: before EIP-161 a touched empty account comes into being or stays,
         // since then it goes.
         if block.spec().is_enabled_in(SpecId::SPURIOUS_DRAGON) {
-            if view.exists {
+            if existed {
                 change = Some(Lifecycle { exists: false, wiped: true });
             }
-        } else if view.exists {
+        } else if existed {
             account.unmark_touch();
         } else {
             account.mark_created();
             change = Some(Lifecycle { exists: true, wiped: true });
         }
-    } else if !view.exists {
+    } else if !existed {
         change = Some(Lifecycle { exists: true, wiped: false });
     }
 
@@ -131,8 +153,7 @@ fn add(
             });
         }
     }
-    if !credit.amount.is_zero() {
-        let entry = cells.balance.entry(index, worker.arena);
+    if let Some(entry) = credit.entry {
         // A later reader finds the sum at once, and not by folding.
         entry.settle(worker.arena.alloc(account.info.balance));
         if overflow {

@@ -54,6 +54,12 @@ pub struct Space {
     pub counters: Counters,
 }
 
+impl Space {
+    pub(crate) fn new(arena: Arena) -> Self {
+        Self { arena, counters: Counters::default() }
+    }
+}
+
 /// The worker that runs a transaction at the moment, as a fiber sees it: handed in with every resumption,
 /// since a fiber may not remember a thread.
 ///

@@ -16,7 +16,7 @@ mod transaction;
 
 #[cfg(loom)]
 pub use {
-    model::{Tracked, caught, explore, run},
+    model::{Tracked, caught, explore, explore_large, run},
     transaction::Transaction,
 };
 

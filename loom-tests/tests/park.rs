@@ -96,7 +96,9 @@ fn park_against_retraction() {
 #[test]
 fn two_wait_for_one() {
     explore(|| {
-        run(set_up, &[publish, proceed::<1>, proceed::<0>], |shared, _| shared.fibers.iter().for_each(at_end));
+        run(set_up, &[publish, proceed::<1>, proceed::<0>], |shared, _| {
+            shared.fibers.iter().for_each(at_end)
+        });
     });
 }
 

@@ -10,7 +10,7 @@
 //! nothing; the check of values at the frontier, which would notice a lost invalidation later and at a price.
 #![cfg(loom)]
 
-use counterpoint_loom_tests::{Transaction, caught, explore, run};
+use counterpoint_loom_tests::{Transaction, caught, explore, explore_large, run};
 use counterpoint_state::{
     Arena, Fields, Reader, SlotCell, SlotView,
     sync::{AtomicU32, Ordering, mutated},
@@ -119,7 +119,7 @@ fn read_against_retraction() {
 
 #[test]
 fn two_reads_against_retraction() {
-    explore(|| run(set_up, &[write_and_retract, read::<1>, read::<0>], at_end));
+    explore_large(|| run(set_up, &[write_and_retract, read::<1>, read::<0>], at_end));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use counterpoint_actors::{End, Executed, Unsettled, settle};
-use counterpoint_state::Changeset;
+use counterpoint_state::{Changeset, Phase};
 use revm::state::EvmState;
 
 use crate::{
@@ -57,7 +57,7 @@ impl Visit<'_> {
             let committed = self.commit(index);
             if committed && index == run.last() {
                 run.finish();
-                self.news = true;
+                self.finished = true;
             }
             committed
         });
@@ -68,8 +68,10 @@ impl Visit<'_> {
         let run = self.run;
         let word = run.state.word(index);
         if word.claim_executed().is_none() {
-            // Whatever it waits for is there.
-            if word.kick() {
+            // Whatever it waits for is there. But a transaction that its sender's actor has not heard of begins
+            // when it has.
+            let unheard = word.load().phase() == Phase::Pending && !run.is_routed(index);
+            if !unheard && word.kick() {
                 self.push(index);
             }
             return false;
@@ -87,7 +89,14 @@ impl Visit<'_> {
         // SAFETY: called by the frontier's drainer.
         let committer = unsafe { run.committer() };
         match std::mem::replace(&mut execution.end, End::Unfinished) {
-            End::Executed(mut executed) => match settle(&run.state, index, &mut executed, self.context, self) {
+            End::Executed(mut executed) => match settle(
+                &run.state,
+                index,
+                &mut executed,
+                |address| committer.changeset.account(address),
+                self.context,
+                self,
+            ) {
                 Ok(()) => committer.execute(*executed),
                 Err(Unsettled::Overflow) => {
                     body.exact = true;
@@ -98,6 +107,10 @@ impl Visit<'_> {
                 }
                 Err(Unsettled::Source(cause)) => {
                     run.fail(ExecuteError::Source { index: index as usize - 1, cause });
+                    return false;
+                }
+                Err(Unsettled::Panicked(message)) => {
+                    run.fail(ExecuteError::Panic { index: index as usize - 1, message });
                     return false;
                 }
             },
@@ -117,6 +130,8 @@ impl Visit<'_> {
                 return false;
             }
         }
+        self.used.extend(body.execution.take());
+        body.written.clear();
         word.commit();
         true
     }

@@ -45,9 +45,11 @@ pub(crate) struct BlockRun {
     /// The next transaction to begin.
     next: CachePadded<AtomicU32>,
     /// Whether the transaction may begin when its turn comes: it does not wait in its sender's mailbox.
-    unqueued: Box<[bool]>,
-    /// Whether begins went through the mailboxes.
-    pub(crate) routed: bool,
+    unqueued: Box<[AtomicBool]>,
+    /// How many transactions' begins were routed.
+    routed: CachePadded<AtomicU32>,
+    /// Whether begins go through the mailboxes: not with one worker, which begins everything in order.
+    pub(crate) uses_mailboxes: bool,
     /// Fibers in flight.
     fibers: CachePadded<AtomicU32>,
     /// Workers that are in the block.
@@ -57,6 +59,10 @@ pub(crate) struct BlockRun {
     limits: Limits,
     pub(crate) mode: Mode,
 }
+
+/// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
+/// core to core.
+const WORTH_STEALING: usize = 2;
 
 /// How far ahead a block is executed.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +95,9 @@ impl BlockRun {
             state,
             frontier: Frontier::new(),
             next: CachePadded::new(AtomicU32::new(1)),
-            unqueued: Box::default(),
-            routed: false,
+            unqueued: (0..transactions).map(|_| AtomicBool::new(true)).collect(),
+            routed: CachePadded::new(AtomicU32::new(if workers > 1 { 0 } else { transactions as u32 })),
+            uses_mailboxes: workers > 1,
             fibers: CachePadded::default(),
             visitors: AtomicU32::new(0),
             done: AtomicBool::new(transactions == 0),
@@ -100,17 +107,12 @@ impl BlockRun {
         }
     }
 
-    /// Routes every transaction's begin to its sender, in order. Before any worker enters the block.
-    pub(crate) fn send_begins(&mut self) {
-        // SAFETY: `&mut self`: nobody else acts as a worker of this block.
-        let worker = unsafe { self.state.worker(0) };
-        self.routed = true;
-        self.unqueued = (1..=self.last()).map(|index| self.state.send_begin(index, &worker)).collect();
-    }
-
-    /// One worker begins everything in order: there is nothing to route.
-    pub(crate) fn begin_in_order(&mut self) {
-        self.unqueued = vec![true; self.state.len()].into();
+    /// Takes the run apart, once nobody else has it.
+    pub(crate) fn into_state(self) -> BlockState {
+        let Self { bodies, committer, state, .. } = self;
+        // What points into the state goes first.
+        drop((bodies, committer));
+        state
     }
 
     /// The last transaction's index.
@@ -164,11 +166,32 @@ impl BlockRun {
 
     /// Whether there may be something to do. For a worker that is about to sleep.
     pub(crate) fn may_have_work(&self) -> bool {
-        if self.is_done() || self.stealers.iter().any(|queue| !queue.is_empty()) {
-            return true;
-        }
+        self.is_done() || self.stealers.iter().any(|queue| queue.len() >= WORTH_STEALING) || self.can_begin()
+    }
+
+    /// Whether the next transaction could begin.
+    fn can_begin(&self) -> bool {
         let next = self.next.load(Ordering::Acquire);
-        next <= self.last() && self.may_begin(next) && self.fibers.load(Ordering::Relaxed) < self.limits.fibers
+        next <= self.last()
+            && next <= self.routed()
+            && self.may_begin(next)
+            && self.fibers.load(Ordering::Relaxed) < self.limits.fibers
+    }
+
+    /// How many transactions' begins were routed.
+    fn routed(&self) -> u32 {
+        self.routed.load(Ordering::Acquire)
+    }
+
+    /// Whether this transaction's begin was routed.
+    pub(crate) fn is_routed(&self, index: u32) -> bool {
+        index <= self.routed()
+    }
+
+    /// Whether the transaction may begin when its turn comes.
+    fn unqueued(&self, index: u32) -> bool {
+        // Relaxed: `routed` was seen before.
+        self.unqueued[index as usize - 1].load(Ordering::Relaxed)
     }
 
     fn may_begin(&self, index: u32) -> bool {
@@ -204,8 +227,10 @@ pub(crate) struct Visit<'a> {
     pub(crate) run: &'a BlockRun,
     worker: usize,
     pub(crate) context: WorkerContext,
-    /// Something became ready that another worker could do.
-    pub(crate) news: bool,
+    /// The block was finished here.
+    pub(crate) finished: bool,
+    /// Executions that were committed, to be used again.
+    pub(crate) used: Vec<Box<Execution>>,
 }
 
 impl<'a> Visit<'a> {
@@ -217,7 +242,7 @@ impl<'a> Visit<'a> {
         // SAFETY: the caller's.
         let context = unsafe { run.state.worker(worker) };
         run.visitors.fetch_add(1, Ordering::AcqRel);
-        Self { run, worker, context, news: false }
+        Self { run, worker, context, finished: false, used: Vec::new() }
     }
 
     fn queue(&self) -> &Deque<u32> {
@@ -228,7 +253,23 @@ impl<'a> Visit<'a> {
     /// Enqueues a transaction whose word this worker just made ready.
     pub(crate) fn push(&mut self, index: u32) {
         self.queue().push(index);
-        self.news = true;
+    }
+
+    /// Whether there is more to do than this worker will take up next.
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.finished || self.queue().len() >= WORTH_STEALING || self.run.can_begin()
+    }
+
+    /// Routes every transaction's begin to its sender, in order, while the others may already begin.
+    pub(crate) fn send_begins(&self) {
+        let run = self.run;
+        for index in 1..=run.last() {
+            if !run.state.send_begin(index, &self.context) {
+                run.unqueued[index as usize - 1].store(false, Ordering::Relaxed);
+            }
+            // Release: who may begin it sees whether it is queued.
+            run.routed.store(index, Ordering::Release);
+        }
     }
 
     /// After this worker stored something that the frontier's arrival would have found (a parking, a
@@ -246,7 +287,7 @@ impl<'a> Visit<'a> {
     pub(crate) fn claim_ready(&mut self) -> Option<u32> {
         let run = self.run;
         let frontier = run.frontier.passed() + 1;
-        if frontier <= run.last() && run.state.word(frontier).claim().is_some() {
+        if !self.queue().is_empty() && frontier <= run.last() && run.state.word(frontier).claim().is_some() {
             return Some(frontier);
         }
         // Entries may be stale: the word decides.
@@ -257,7 +298,7 @@ impl<'a> Visit<'a> {
         }
         for offset in 1..run.stealers.len() {
             let stealer = &run.stealers[(self.worker + offset) % run.stealers.len()];
-            loop {
+            while stealer.len() >= WORTH_STEALING {
                 match stealer.steal() {
                     Steal::Empty => break,
                     Steal::Retry => {}
@@ -274,16 +315,23 @@ impl<'a> Visit<'a> {
         let run = self.run;
         loop {
             let next = run.next.load(Ordering::Acquire);
-            if next > run.last() || !run.may_begin(next) {
+            if next > run.last() || next > run.routed() {
                 return None;
             }
-            let without_fiber =
-                run.at_frontier(next) || !run.unqueued[next as usize - 1] || run.state.looks_plain(next);
+            if !run.unqueued(next) {
+                // Its sender's actor lets it go. Passed over at once, so that no worker is woken to do it.
+                let _ = run.next.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed);
+                continue;
+            }
+            if !run.may_begin(next) {
+                return None;
+            }
+            let without_fiber = run.at_frontier(next) || run.state.looks_plain(next);
             if !without_fiber && !run.acquire_fiber() {
                 return None;
             }
             let taken = run.next.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-            if taken && run.unqueued[next as usize - 1] && run.state.word(next).begin().is_some() {
+            if taken && run.state.word(next).begin().is_some() {
                 return Some((next, !without_fiber));
             }
             if !without_fiber {

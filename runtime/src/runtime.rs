@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use counterpoint_actors::{BlockState, Chaos, Yielded};
+use counterpoint_actors::{BlockState, Chaos, Yielded, panic_message};
 use counterpoint_state::EventCount;
 use parking_lot::RwLock;
 
@@ -179,19 +180,14 @@ impl Runtime {
             Arc::clone(&block.transactions),
             Arc::clone(&block.source),
             workers,
+            &mut self.pool.store.arenas(),
             self.settings.chaos.map(Chaos::new),
         );
         let limits = Limits {
             fibers: u32::try_from(self.settings.fibers).unwrap_or(u32::MAX),
             window: u32::try_from(self.settings.window).unwrap_or(u32::MAX),
         };
-        let mut run = BlockRun::new(state, workers, limits, block.mode, self.settings.keep_states);
-        if workers > 1 {
-            run.send_begins();
-        } else {
-            run.begin_in_order();
-        }
-        let run = Arc::new(run);
+        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, self.settings.keep_states));
         let set_up = Instant::now();
 
         let mut kit = self.pool.store.take_kit();
@@ -215,6 +211,10 @@ impl Runtime {
             None => Ok(self.collect(&run)),
         };
         self.pool.store.put_kit(kit);
+        if let Some(run) = Arc::into_inner(run) {
+            let arenas = run.into_state().into_arenas();
+            self.pool.store.arenas().extend(arenas.take(workers));
+        }
         let mut outcome = outcome?;
         outcome.statistics.setup = set_up - begin;
         outcome.statistics.execution = executed - set_up;
@@ -268,11 +268,14 @@ impl Pool {
     fn lead(&self, run: &BlockRun, kit: &mut Kit) {
         // SAFETY: worker 0 of a block is the thread that called `execute`, and it holds the block.
         let mut visit = unsafe { Visit::new(run, 0) };
+        if run.uses_mailboxes {
+            visit.send_begins();
+        }
         let mut idle = 0;
         while !run.is_done() {
-            if visit.step(kit, &self.store) {
+            if self.step(&mut visit, kit) {
                 idle = 0;
-                self.tell(&mut visit);
+                self.tell(&visit);
                 continue;
             }
             idle += 1;
@@ -302,9 +305,9 @@ impl Pool {
             for run in &runs {
                 // SAFETY: thread `worker` of the pool is the only one that acts as this worker, in any block.
                 let mut visit = unsafe { Visit::new(run, worker) };
-                while visit.step(&mut kit, &self.store) {
+                while self.step(&mut visit, &mut kit) {
                     worked = true;
-                    self.tell(&mut visit);
+                    self.tell(&visit);
                 }
             }
             if worked {
@@ -330,10 +333,22 @@ impl Pool {
         self.store.put_kit(kit);
     }
 
+    /// One step, contained: a panic outside a transaction's execution is a bug of ours, and costs the block.
+    fn step(&self, visit: &mut Visit<'_>, kit: &mut Kit) -> bool {
+        match catch_unwind(AssertUnwindSafe(|| visit.step(kit, &self.store))) {
+            Ok(worked) => worked,
+            Err(panic) => {
+                visit.run.fail(ExecuteError::Internal(panic_message(&*panic)));
+                self.work.notify();
+                false
+            }
+        }
+    }
+
     /// Tells the others of what became ready.
-    fn tell(&self, visit: &mut Visit<'_>) {
-        if std::mem::take(&mut visit.news) {
-            self.work.notify();
+    fn tell(&self, visit: &Visit<'_>) {
+        if visit.has_surplus() {
+            self.work.notify_waiting();
         }
     }
 

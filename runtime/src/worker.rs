@@ -3,8 +3,8 @@
 use counterpoint_actors::{
     End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline,
 };
-use counterpoint_state::Waiter;
-use parking_lot::Mutex;
+use counterpoint_state::{Arena, Waiter};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{outcome::ExecuteError, run::Visit};
 
@@ -24,6 +24,7 @@ pub(crate) struct Kit {
 pub(crate) struct Store {
     kits: Mutex<Vec<Kit>>,
     fibers: Mutex<Vec<Fiber>>,
+    arenas: Mutex<Vec<Arena>>,
 }
 
 /// Idle fibers that a kit keeps for itself.
@@ -32,6 +33,10 @@ const KEPT_FIBERS: usize = 16;
 impl Store {
     pub(crate) fn take_kit(&self) -> Kit {
         self.kits.lock().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn arenas(&self) -> MutexGuard<'_, Vec<Arena>> {
+        self.arenas.lock()
     }
 
     pub(crate) fn put_kit(&self, kit: Kit) {
@@ -47,7 +52,7 @@ impl Kit {
     /// Keeps an execution for reuse. It must not point into a block any more.
     pub(crate) fn keep_execution(&mut self, mut execution: Box<Execution>) {
         execution.clear();
-        if self.executions.len() < 64 {
+        if self.executions.len() < 512 {
             self.executions.push(execution);
         }
     }
@@ -80,6 +85,9 @@ impl Visit<'_> {
             self.execute(index, 0, reserved, kit, store);
         } else {
             return false;
+        }
+        for execution in self.used.drain(..) {
+            kit.keep_execution(execution);
         }
         true
     }
@@ -311,7 +319,7 @@ impl Visit<'_> {
     fn release_next(&mut self, index: u32) {
         // SAFETY: the caller owns the transaction.
         let body = unsafe { self.run.body(index) };
-        if !self.run.routed || std::mem::replace(&mut body.released, true) {
+        if !self.run.uses_mailboxes || std::mem::replace(&mut body.released, true) {
             return;
         }
         if let Some(next) = self.run.state.next_begin(index, &self.context)

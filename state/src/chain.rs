@@ -64,15 +64,14 @@ impl<'b, V: PartialEq> Chain<'b, V> {
                     entry.next.store(current, Ordering::Relaxed);
                     // Release: who finds the entry sees it initialised. A failure means that somebody
                     // inserted at this very link: look again from here, entries never go away.
-                    if link
-                        .compare_exchange(
-                            current,
-                            ptr::from_ref(entry).cast_mut(),
-                            mutation!("insert-relaxed", Ordering::Relaxed, Ordering::Release),
-                            Ordering::Relaxed,
-                        )
-                        .is_ok()
-                    {
+                    let success = mutation!("insert-relaxed", Ordering::Relaxed, Ordering::Release);
+                    let new = ptr::from_ref(entry).cast_mut();
+                    let inserted = mutation!(
+                        "insert-by-swap",
+                        Ok(link.swap(new, Ordering::AcqRel)),
+                        link.compare_exchange(current, new, success, Ordering::Relaxed)
+                    );
+                    if inserted.is_ok() {
                         return entry;
                     }
                 }

@@ -1,6 +1,6 @@
 //! An event count: workers sleep until there may be work, and none sleeps through it.
 
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, mutation};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, fence, mutation};
 
 const WAITER: u64 = 1;
 const EPOCH: u64 = 1 << 32;
@@ -31,8 +31,10 @@ impl EventCount {
     /// Announces a wait. To be followed by another look for work, then [`wait`](Self::wait) or
     /// [`cancel`](Self::cancel).
     pub fn prepare(&self) -> Ticket {
-        let ordering = mutation!("prepare-relaxed", Ordering::Relaxed, Ordering::AcqRel);
-        Ticket(self.word.fetch_add(WAITER, ordering) / EPOCH)
+        let word = self.word.fetch_add(WAITER, Ordering::AcqRel);
+        // Pairs with the fence in `notify_waiting`.
+        mutation!("prepare-without-fence", (), fence(Ordering::SeqCst));
+        Ticket(word / EPOCH)
     }
 
     /// There was work after all.
@@ -55,15 +57,20 @@ impl EventCount {
     pub fn notify(&self) {
         // The epoch may wrap at 2^32: a sleeper would have to miss exactly that many notifications.
         let word = self.word.fetch_add(EPOCH, Ordering::AcqRel);
-        if word % EPOCH != 0 {
+        if !word.is_multiple_of(EPOCH) {
             // Under the lock: a sleeper that has looked at the epoch is in `wait` by now.
             mutation!("notify-without-lock", (), drop(self.lock.lock()));
             self.changed.notify_all();
         }
     }
 
-    /// Whether anybody waits. A hint.
-    pub fn has_waiters(&self) -> bool {
-        !self.word.load(Ordering::Relaxed).is_multiple_of(EPOCH)
+    /// As [`notify`](Self::notify), without writing to the shared word where nobody waits.
+    #[inline]
+    pub fn notify_waiting(&self) {
+        // Either the waiter's second look sees the work that was stored before, or this sees the waiter.
+        mutation!("notify-without-fence", (), fence(Ordering::SeqCst));
+        if !self.word.load(Ordering::Relaxed).is_multiple_of(EPOCH) {
+            self.notify();
+        }
     }
 }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`version`] | one word per version: publish, estimate, retract, and who waits |
 //! | [`chain`] | a cell's sorted versions |
+//! | [`index`] | from keys to cells |
 //! | [`readers`] | who read a cell, against who writes it |
 //! | [`transaction`] | the transaction word: who may touch a transaction |
 //! | [`frontier`] | moving the frontier in order |
@@ -25,6 +26,7 @@ pub mod chain;
 pub mod changeset;
 pub mod event;
 pub mod frontier;
+pub mod index;
 pub mod readers;
 pub mod slot;
 pub mod source;
@@ -38,6 +40,7 @@ pub use chain::Chain;
 pub use changeset::Changeset;
 pub use event::EventCount;
 pub use frontier::Frontier;
+pub use index::Index;
 pub use readers::{Fields, Reader, Readers};
 pub use slot::{SlotCell, SlotView};
 pub use source::{MemorySource, MissingError, SourceError, StateSource};

@@ -224,7 +224,7 @@ impl<'b, V: PartialEq> Entry<'b, V> {
     /// What the version says now.
     #[inline]
     pub fn read(&self) -> Version<'b, V> {
-        let word = self.common.word.load(Ordering::Acquire);
+        let word = self.common.word.load(mutation!("read-relaxed", Ordering::Relaxed, Ordering::Acquire));
         let record = untag(word).cast_const().cast::<V>();
         // SAFETY: a word tagged VALUE or DELTA was made from a `&'b V` by `publish`, and the acquiring load
         // makes the record visible.

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    io::{self, Write as _},
     panic::{self, PanicHookInfo},
     sync::{
         Arc, Mutex, Once, PoisonError,
@@ -33,11 +34,11 @@ use revm::{
     state::AccountInfo,
 };
 
-/// Part of every panic message that a test expects.
+/// The end of every panic message that a test expects: nothing is printed of those.
 pub(crate) const EXPECTED: &str = "(this panic is part of a test)";
 
 /// How long comparing one block may take before it counts as a hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Wei that everybody starts with.
 pub(crate) const RICH: u128 = 1_000_000_000_000_000_000;
@@ -310,8 +311,9 @@ impl Case {
     #[track_caller]
     pub(crate) fn check(&self) -> Sequential {
         let built = self.compare(Mode::Build).expect("sequential execution builds the block");
-        let verified = self.compare(Mode::Verify);
         let invalid = built.transactions.iter().any(|outcome| outcome.result().is_none());
+        // Only invalid transactions tell the modes apart.
+        let verified = self.compare_rounds(Mode::Verify, if invalid { self.rounds } else { 1 });
         assert_eq!(verified.is_err(), invalid, "a verifier rejects exactly what a builder leaves out");
         built
     }
@@ -387,11 +389,16 @@ impl Case {
     /// Executes the block in every way; each must agree with sequential execution.
     #[track_caller]
     pub(crate) fn compare(&self, mode: Mode) -> Result<Sequential, ExecuteError> {
+        self.compare_rounds(mode, self.rounds)
+    }
+
+    #[track_caller]
+    fn compare_rounds(&self, mode: Mode, rounds: u64) -> Result<Sequential, ExecuteError> {
         quiet();
         let watchdog = Watchdog::new(PATIENCE);
         let expected = self.sequential(mode);
         let mut paces =
-            vec![Pace::Prompt, Pace::HoldFirst, Pace::HoldThirds, Pace::Jitter(0), Pace::Jitter(0)];
+            [Pace::Prompt, Pace::HoldFirst, Pace::HoldThirds, Pace::Jitter(0), Pace::Jitter(1000)];
         let mut configurations = Vec::new();
         for workers in [1, 2, 4, 8] {
             for (fibers, window) in [(256, 256), (1, 256), (2, 256), (256, 2)] {
@@ -416,8 +423,7 @@ impl Case {
         for (number, (workers, fibers, window, seed)) in configurations.into_iter().enumerate() {
             let runtime = runtime(workers, fibers, window, seed);
             // One worker has one order, but for chaos.
-            let rounds =
-                if workers == 1 { 1 } else { self.rounds.div_ceil(if number < plain { 1 } else { 2 }) };
+            let rounds = if workers == 1 { 1 } else { rounds.div_ceil(if number < plain { 1 } else { 4 }) };
             for round in 0..rounds {
                 let count = paces.len();
                 let pace = &mut paces[round as usize % count];
@@ -530,7 +536,7 @@ pub(crate) fn quiet() {
     ONCE.call_once(|| {
         let default = panic::take_hook();
         panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-            let expected = info.payload_as_str().is_some_and(|message| message.contains(EXPECTED));
+            let expected = info.payload_as_str().is_some_and(|message| message.ends_with(EXPECTED));
             if !expected {
                 default(info);
             }
@@ -553,7 +559,8 @@ impl Watchdog {
         thread::spawn(move || {
             if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
                 let doing = shown.lock().unwrap_or_else(PoisonError::into_inner);
-                eprintln!("{test} hangs after {patience:?}: {doing}");
+                // Not `eprintln!`, which the test harness keeps to itself.
+                let _ = writeln!(io::stderr(), "{test} hangs after {patience:?}: {doing}");
                 std::process::abort();
             }
         });

@@ -353,13 +353,13 @@ fn with_empty_account(empty: Address) -> (Case, Address) {
 }
 
 #[test]
-fn an_empty_accounts_storage_is_there_until_it_is_removed() {
+fn an_empty_account_has_no_storage_even_if_the_source_says_so() {
     let empty = address(31);
     let (mut case, delegate) = with_empty_account(empty);
     let sender = case.rich(10);
     case.push(delegating(sender, empty, 0, delegate));
     calls(&mut case, &[(empty, &ask(ADD, 1)), (empty, &ask(ADD, 2))]);
-    assert_eq!(output(&case.check_success(), 1), U256::from(12), "nobody touched it while it was empty");
+    assert_eq!(output(&case.check_success(), 1), U256::from(1), "revm does not ask");
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn an_empty_account_that_was_removed_and_paid_has_no_storage() {
 }
 
 #[test]
-fn a_payment_comes_before_the_touch() {
+fn an_empty_account_that_was_paid_before_the_touch_has_no_storage() {
     let empty = address(31);
     let (mut case, delegate) = with_empty_account(empty);
     let (payer, toucher, sender) = (case.rich(10), case.rich(11), case.rich(12));
@@ -441,7 +441,7 @@ fn a_payment_comes_before_the_touch() {
     case.send(toucher, empty, 0);
     case.push(delegating(sender, empty, 0, delegate));
     calls(&mut case, &[(empty, &ask(ADD, 1))]);
-    assert_eq!(output(&case.check_success(), 3), U256::from(12), "it was never empty when touched");
+    assert_eq!(output(&case.check_success(), 3), U256::from(1));
 }
 
 #[test]

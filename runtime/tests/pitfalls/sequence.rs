@@ -164,7 +164,7 @@ fn a_senders_funds_run_out_in_the_block() {
         let cost = 100_000 * PRICE;
         case.account(sender, U256::from(3 * cost));
         let other = case.rich(10);
-        for number in 0..8 {
+        for number in 0..14 {
             let tx = case.send(sender, address(100), 1);
             tx.gas_limit = 100_000;
             if number == 4 {
@@ -172,7 +172,10 @@ fn a_senders_funds_run_out_in_the_block() {
             }
         }
         let sequential = case.check();
-        assert!(skipped(&sequential, 8), "nobody pays so much");
+        assert!(
+            !skipped(&sequential, 8) && skipped(&sequential, 14),
+            "it cannot pay for as much gas any more"
+        );
     }
 }
 
