@@ -50,6 +50,14 @@ pub struct BlockState {
 // one thread at a time acts as that worker.
 unsafe impl Sync for BlockState {}
 
+/// About how many accounts a block touches, so that the directory seldom has to grow: two for each transaction, or
+/// as many as its gas may reach, within reason.
+fn expected_accounts(transactions: &[TxEnv]) -> usize {
+    let gas = transactions.iter().fold(0, |sum: u64, tx| sum.saturating_add(tx.gas_limit));
+    let reached = usize::try_from(gas / 2_000).unwrap_or(usize::MAX).min(4_096);
+    reached.max(transactions.len() * 2)
+}
+
 static IDS: AtomicU64 = AtomicU64::new(1);
 
 impl BlockState {
@@ -65,7 +73,7 @@ impl BlockState {
         chaos: Option<Chaos>,
     ) -> Self {
         Self {
-            directory: Directory::new(transactions.len()),
+            directory: Directory::new(expected_accounts(&transactions)),
             precompiles: Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec)),
             words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
             env,

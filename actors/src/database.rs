@@ -1,7 +1,7 @@
 //! revm's `Database` over the block's cells: a read that must wait suspends its fiber.
 
-use counterpoint_state::{Fields, NotReady, Reader, SlotView, SourceError, VersionWord};
 use corosensei::Yielder;
+use counterpoint_state::{Fields, NotReady, Reader, SlotView, SourceError, VersionWord};
 use revm::{
     bytecode::Bytecode,
     database_interface::{DBErrorMarker, Database},
@@ -83,7 +83,8 @@ impl CellDatabase {
 
     /// Before every read: is there a point in going on?
     fn check(&mut self) -> Result<(), ReadError> {
-        if self.block().chaos.as_ref().is_some_and(|chaos| chaos.one_in(4)) && !self.link().yielder.is_null() {
+        if self.block().chaos.as_ref().is_some_and(|chaos| chaos.one_in(4)) && !self.link().yielder.is_null()
+        {
             self.suspend(Request::Pause)?;
         }
         match &self.execution().stopped {

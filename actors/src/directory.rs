@@ -53,11 +53,11 @@ pub struct Directory<'b> {
 }
 
 impl<'b> Directory<'b> {
-    /// A directory for a block with about this many transactions.
-    pub fn new(transactions: usize) -> Self {
+    /// A directory for a block that touches about this many accounts.
+    pub fn new(accounts: usize) -> Self {
         let hasher = RandomState::default();
         Self {
-            actors: HashMap::with_capacity_and_hasher(transactions * 2, hasher.clone()),
+            actors: HashMap::with_capacity_and_hasher(accounts, hasher.clone()),
             slots: Index::new(),
             code: HashMap::with_hasher(hasher.clone()),
             hasher,
@@ -113,8 +113,6 @@ impl<'b> Directory<'b> {
 
 impl fmt::Debug for Directory<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory")
-            .field("actors", &self.actors.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Directory").field("actors", &self.actors.len()).finish_non_exhaustive()
     }
 }

@@ -5,9 +5,7 @@ use std::{fmt, ptr, sync::LazyLock};
 use corosensei::Yielder;
 use revm::{
     Context, Journal,
-    context::{
-        BlockEnv, CfgEnv, Evm, FrameStack, JournalTr, LocalContext, TxEnv, result::EVMError,
-    },
+    context::{BlockEnv, CfgEnv, Evm, FrameStack, JournalTr, LocalContext, TxEnv, result::EVMError},
     handler::{
         EthFrame, EvmTr, FrameInitOrResult, FrameResult, FrameTr, Handler,
         evm::{ContextDbError, FrameInitResult},

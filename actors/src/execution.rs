@@ -11,9 +11,7 @@ use revm::{
     state::EvmState,
 };
 
-use crate::{
-    block::BlockState, chaos::Chaos, directory::Actor, message::Selector, worker::WorkerContext,
-};
+use crate::{block::BlockState, chaos::Chaos, directory::Actor, message::Selector, worker::WorkerContext};
 
 /// An account that the incarnation read, and what it saw.
 pub(crate) struct AccountRead {
@@ -227,14 +225,22 @@ impl Execution {
     }
 
     /// Enters estimates for what a call of this function is expected to write.
-    pub(crate) fn predict(&mut self, block: &BlockState, hop: Hop, arena: &'static counterpoint_state::Arena) -> u32 {
+    pub(crate) fn predict(
+        &mut self,
+        block: &BlockState,
+        hop: Hop,
+        arena: &'static counterpoint_state::Arena,
+    ) -> u32 {
         let Some(account) = self.account(&hop.address) else { return 0 };
         let actor = self.accounts[account].actor;
         let mut entered = 0;
         for cell in actor.memory.predict(hop.selector) {
             let entry = cell.versions.entry(self.index, arena);
-            if self.expect(Written { word: entry.common(), readers: &cell.readers, fields: Fields::SLOT }, Some(cell), hop)
-            {
+            if self.expect(
+                Written { word: entry.common(), readers: &cell.readers, fields: Fields::SLOT },
+                Some(cell),
+                hop,
+            ) {
                 entered += 1;
             }
         }

@@ -21,7 +21,11 @@ impl Handler for ActorHandler {
 
     /// The fee commutes, so the frontier adds it, unless the transaction has loaded the beneficiary: then its
     /// execution has seen that account, and the fee may even be burnt with it, so it is added as revm does.
-    fn reward_beneficiary(&self, evm: &mut ActorEvm, exec_result: &mut FrameResult) -> Result<(), Self::Error> {
+    fn reward_beneficiary(
+        &self,
+        evm: &mut ActorEvm,
+        exec_result: &mut FrameResult,
+    ) -> Result<(), Self::Error> {
         let ctx = &mut evm.0.ctx;
         if ctx.cfg().is_fee_charge_disabled() {
             return Ok(());

@@ -115,9 +115,8 @@ impl Publisher<'_> {
         }
         // An account that the block found without nonce and code has no storage either, says revm's state once
         // it has changed; that shows when a delegation (EIP-7702) gives it code.
-        let delegated = before.code_hash == KECCAK_EMPTY
-            && account.info.code_hash != KECCAK_EMPTY
-            && before.wiped == 0;
+        let delegated =
+            before.code_hash == KECCAK_EMPTY && account.info.code_hash != KECCAK_EMPTY && before.wiped == 0;
         let without_storage = || {
             let base = actor.cells.base().and_then(Option::as_ref);
             base.is_some_and(AccountInfo::has_no_code_and_nonce)
@@ -282,9 +281,9 @@ impl Publisher<'_> {
 
     fn invalidate(&mut self, written: Written, fields: Fields) {
         let signals = &mut *self.signals;
-        written.readers.affected(self.index, fields, |reader| {
-            signals.invalidate(reader.index, reader.incarnation);
-        });
+        written
+            .readers
+            .affected(self.index, fields, |reader| signals.invalidate(reader.index, reader.incarnation));
     }
 }
 

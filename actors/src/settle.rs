@@ -79,7 +79,8 @@ fn find(
             Ok(view) => return Ok(view.info()),
             Err(NotReady::Unloaded) => {
                 let ask = AssertUnwindSafe(|| block.source.account(credit.actor.address));
-                let answer = catch_unwind(ask).map_err(|panic| Unsettled::Panicked(panic_message(&*panic)))?;
+                let answer =
+                    catch_unwind(ask).map_err(|panic| Unsettled::Panicked(panic_message(&*panic)))?;
                 let info = answer.map_err(Unsettled::Source)?;
                 cells.set_base(info, worker.arena);
             }
@@ -149,7 +150,7 @@ fn add(
         // That a credit brings the account into being was known from the credit.
         if lifecycle.wiped {
             cells.readers.affected(index, Fields::LIFECYCLE, |reader| {
-                signals.invalidate(reader.index, reader.incarnation);
+                signals.invalidate(reader.index, reader.incarnation)
             });
         }
     }
@@ -158,7 +159,7 @@ fn add(
         entry.settle(worker.arena.alloc(account.info.balance));
         if overflow {
             cells.readers.affected(index, Fields::BALANCE, |reader| {
-                signals.invalidate(reader.index, reader.incarnation);
+                signals.invalidate(reader.index, reader.incarnation)
             });
         }
     }

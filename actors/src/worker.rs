@@ -88,6 +88,7 @@ impl fmt::Debug for WorkerContext {
 pub trait Signals {
     /// The parking of this transaction with this ticket is over.
     fn wake(&mut self, index: u32, ticket: u32);
-    /// This incarnation of this transaction read something that has changed.
-    fn invalidate(&mut self, index: u32, incarnation: u32);
+    /// This incarnation of this transaction read something that has changed. `true`: it is over, and need not be
+    /// told again.
+    fn invalidate(&mut self, index: u32, incarnation: u32) -> bool;
 }

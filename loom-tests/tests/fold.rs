@@ -13,7 +13,7 @@
 
 use counterpoint_loom_tests::{Transaction, caught, explore, explore_large, run};
 use counterpoint_state::{
-    AccountCells, Arena, Fields, Lifecycle, Reader,
+    AccountCells, Arena, Fields, Invalidated, Lifecycle, Reader,
     sync::{AtomicU32, Ordering, mutated},
 };
 use revm::{primitives::U256, state::AccountInfo};
@@ -55,7 +55,7 @@ fn read(shared: &'static Shared, arena: &'static Arena) {
 
 fn tell(shared: &'static Shared, index: u32) {
     shared.cells.readers.affected(index, CREDIT, |reader| {
-        let _ = shared.reader.word.invalidate(reader.incarnation);
+        shared.reader.word.invalidate(reader.incarnation) == Invalidated::Over
     });
 }
 

@@ -12,7 +12,7 @@
 
 use counterpoint_loom_tests::{Transaction, caught, explore, explore_large, run};
 use counterpoint_state::{
-    Arena, Fields, Reader, SlotCell, SlotView,
+    Arena, Fields, Invalidated, Reader, SlotCell, SlotView,
     sync::{AtomicU32, Ordering, mutated},
 };
 use revm::primitives::U256;
@@ -57,7 +57,8 @@ fn read<const READER: usize>(shared: &'static Shared, arena: &'static Arena) {
 
 fn tell(shared: &'static Shared) {
     shared.cell.readers.affected(1, Fields::SLOT, |reader| {
-        let _ = shared.readers[reader.index as usize - 3].word.invalidate(reader.incarnation);
+        let invalidated = shared.readers[reader.index as usize - 3].word.invalidate(reader.incarnation);
+        invalidated == Invalidated::Over
     });
 }
 

@@ -66,7 +66,7 @@ fn publish(shared: &'static Shared, arena: &'static Arena) {
 
 fn invalidate(shared: &'static Shared, arena: &'static Arena) {
     let invalidated = shared.tx.word.invalidate(0);
-    if invalidated != Invalidated::Ignored {
+    if !matches!(invalidated, Invalidated::Ignored | Invalidated::Over) {
         shared.invalidated.store(true, Ordering::Relaxed);
     }
     if invalidated == Invalidated::Enqueue {

@@ -13,7 +13,7 @@
 
 use counterpoint_loom_tests::{Transaction, caught, explore, run};
 use counterpoint_state::{
-    AccountCells, Arena, Fields, Lifecycle, Reader, Readers, SlotCell, SlotView,
+    AccountCells, Arena, Fields, Invalidated, Lifecycle, Reader, Readers, SlotCell, SlotView,
     sync::{AtomicU32, Ordering, mutated},
 };
 use revm::{primitives::U256, state::AccountInfo};
@@ -74,7 +74,7 @@ fn read_slot(cell: &'static SlotCell<'static>, wiped: u32, arena: &'static Arena
 
 fn tell(shared: &'static Shared, readers: &Readers<'static>, index: u32, fields: Fields) {
     readers.affected(index, fields, |reader| {
-        let _ = shared.reader.word.invalidate(reader.incarnation);
+        shared.reader.word.invalidate(reader.incarnation) == Invalidated::Over
     });
 }
 

@@ -57,7 +57,6 @@ impl Visit<'_> {
             let committed = self.commit(index);
             if committed && index == run.last() {
                 run.finish();
-                self.finished = true;
             }
             committed
         });
@@ -72,7 +71,7 @@ impl Visit<'_> {
             // when it has.
             let unheard = word.load().phase() == Phase::Pending && !run.is_routed(index);
             if !unheard && word.kick() {
-                self.push(index);
+                self.take_up(index);
             }
             return false;
         }
@@ -83,7 +82,7 @@ impl Visit<'_> {
         if !valid {
             body.useless = true;
             word.requeue();
-            self.push(index);
+            self.take_up(index);
             return false;
         }
         // SAFETY: called by the frontier's drainer.
@@ -102,7 +101,7 @@ impl Visit<'_> {
                     body.exact = true;
                     body.useless = true;
                     word.requeue();
-                    self.push(index);
+                    self.take_up(index);
                     return false;
                 }
                 Err(Unsettled::Source(cause)) => {

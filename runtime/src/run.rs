@@ -81,7 +81,13 @@ unsafe impl Sync for BlockRun {}
 unsafe impl Send for BlockRun {}
 
 impl BlockRun {
-    pub(crate) fn new(state: BlockState, workers: usize, limits: Limits, mode: Mode, keep_states: bool) -> Self {
+    pub(crate) fn new(
+        state: BlockState,
+        workers: usize,
+        limits: Limits,
+        mode: Mode,
+        keep_states: bool,
+    ) -> Self {
         let transactions = state.len();
         let queues: Box<[_]> =
             (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
@@ -227,9 +233,10 @@ pub(crate) struct Visit<'a> {
     pub(crate) run: &'a BlockRun,
     worker: usize,
     pub(crate) context: WorkerContext,
-    /// The block was finished here.
-    pub(crate) finished: bool,
+    /// The frontier's transaction, to be taken up next: not in the queue, where it would look like surplus.
+    next: Option<u32>,
     /// Executions that were committed, to be used again.
+    #[expect(clippy::vec_box, reason = "the boxes travel on, to bodies and fibers")]
     pub(crate) used: Vec<Box<Execution>>,
 }
 
@@ -242,7 +249,7 @@ impl<'a> Visit<'a> {
         // SAFETY: the caller's.
         let context = unsafe { run.state.worker(worker) };
         run.visitors.fetch_add(1, Ordering::AcqRel);
-        Self { run, worker, context, finished: false, used: Vec::new() }
+        Self { run, worker, context, next: None, used: Vec::new() }
     }
 
     fn queue(&self) -> &Deque<u32> {
@@ -255,9 +262,17 @@ impl<'a> Visit<'a> {
         self.queue().push(index);
     }
 
-    /// Whether there is more to do than this worker will take up next.
-    pub(crate) fn has_surplus(&self) -> bool {
-        self.finished || self.queue().len() >= WORTH_STEALING || self.run.can_begin()
+    /// Notes that this worker takes up a transaction next whose word it just made ready.
+    pub(crate) fn take_up(&mut self, index: u32) {
+        if let Some(other) = self.next.replace(index) {
+            self.push(other);
+        }
+    }
+
+    /// Whether others should hear of something: the block is done (committed or given up), or there is more to
+    /// do than this worker will take up next.
+    pub(crate) fn has_news(&self) -> bool {
+        self.run.is_done() || self.queue().len() >= WORTH_STEALING || self.run.can_begin()
     }
 
     /// Routes every transaction's begin to its sender, in order, while the others may already begin.
@@ -286,6 +301,11 @@ impl<'a> Visit<'a> {
     /// A ready transaction: the frontier's, this worker's own, another worker's.
     pub(crate) fn claim_ready(&mut self) -> Option<u32> {
         let run = self.run;
+        if let Some(index) = self.next.take()
+            && run.state.word(index).claim().is_some()
+        {
+            return Some(index);
+        }
         let frontier = run.frontier.passed() + 1;
         if !self.queue().is_empty() && frontier <= run.last() && run.state.word(frontier).claim().is_some() {
             return Some(frontier);
@@ -330,7 +350,8 @@ impl<'a> Visit<'a> {
             if !without_fiber && !run.acquire_fiber() {
                 return None;
             }
-            let taken = run.next.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+            let taken =
+                run.next.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
             if taken && run.state.word(next).begin().is_some() {
                 return Some((next, !without_fiber));
             }
@@ -356,10 +377,12 @@ impl Signals for Visit<'_> {
         }
     }
 
-    fn invalidate(&mut self, index: u32, incarnation: u32) {
-        if self.run.state.word(index).invalidate(incarnation) == Invalidated::Enqueue {
+    fn invalidate(&mut self, index: u32, incarnation: u32) -> bool {
+        let invalidated = self.run.state.word(index).invalidate(incarnation);
+        if invalidated == Invalidated::Enqueue {
             self.push(index);
         }
+        invalidated == Invalidated::Over
     }
 }
 

@@ -132,8 +132,11 @@ impl Builder {
             store: Store::default(),
             closing: AtomicBool::new(false),
         });
-        let mut runtime =
-            Runtime { pool: Arc::clone(&pool), threads: Vec::with_capacity(self.workers - 1), settings: self };
+        let mut runtime = Runtime {
+            pool: Arc::clone(&pool),
+            threads: Vec::with_capacity(self.workers - 1),
+            settings: self,
+        };
         // The calling thread is worker 0. If a thread is refused, dropping the runtime joins the others.
         for worker in 1..runtime.settings.workers {
             let pool = Arc::clone(&pool);
@@ -345,9 +348,9 @@ impl Pool {
         }
     }
 
-    /// Tells the others of what became ready.
+    /// Tells the others of what became ready, and of the end.
     fn tell(&self, visit: &Visit<'_>) {
-        if visit.has_surplus() {
+        if visit.has_news() {
             self.work.notify_waiting();
         }
     }

@@ -1,8 +1,6 @@
 //! What a worker does in a block: run transactions, park them, publish them, run them again.
 
-use counterpoint_actors::{
-    End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline,
-};
+use counterpoint_actors::{End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline};
 use counterpoint_state::{Arena, Waiter};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -16,6 +14,7 @@ const LAST_SPECULATION: u32 = 1;
 pub(crate) struct Kit {
     executor: Executor,
     fibers: Vec<Fiber>,
+    #[expect(clippy::vec_box, reason = "the boxes travel on, to bodies and fibers")]
     executions: Vec<Box<Execution>>,
 }
 
@@ -139,7 +138,9 @@ impl Visit<'_> {
         if let Some(execution) = body.execution.take() {
             kit.keep_execution(execution);
         }
-        if word.load().incarnation() >= LAST_SPECULATION && !self.run.at_frontier(index) {
+        // A plain transfer is not worth another guess: at the frontier it takes no longer.
+        let speculate = word.load().incarnation() < LAST_SPECULATION && !self.run.state.looks_plain(index);
+        if !speculate && !self.run.at_frontier(index) {
             word.defer();
             return self.look_for_frontier(index);
         }
@@ -148,7 +149,7 @@ impl Visit<'_> {
     }
 
     /// Executes an incarnation. `reserved`: a fiber was reserved for it.
-    fn execute(&mut self, index: u32, incarnation: u32, mut reserved: bool, kit: &mut Kit, store: &Store) {
+    fn execute(&mut self, index: u32, incarnation: u32, reserved: bool, kit: &mut Kit, store: &Store) {
         let run = self.run;
         // SAFETY: the caller owns the transaction.
         let body = unsafe { run.body(index) };
@@ -170,9 +171,12 @@ impl Visit<'_> {
                 self.context.counters.fiberless.increment();
                 return self.ended(index, execution, kit, store);
             }
-            // It starts over in a fiber, which can wait.
+            // There is no work to keep, so it waits for the frontier without a fiber.
             execution.abandon(&mut body.written);
-            reserved = false;
+            estimate(&body.written);
+            kit.keep_execution(execution);
+            run.state.word(index).defer();
+            return self.look_for_frontier(index);
         }
 
         let fiber = if reserved || self.acquire_fiber() { kit.fiber(store).ok() } else { None };
@@ -287,10 +291,9 @@ impl Visit<'_> {
                 estimate(&body.written);
                 kit.keep_execution(execution);
                 word.defer();
-                self.release_next(index);
                 return self.look_for_frontier(index);
             }
-            End::Header(cause) => return run.fail(ExecuteError::InvalidHeader(cause.clone())),
+            End::Header(cause) => return run.fail(ExecuteError::InvalidHeader(*cause)),
             End::Source(cause) => {
                 return run.fail(ExecuteError::Source { index: position, cause: cause.clone() });
             }
@@ -322,7 +325,10 @@ impl Visit<'_> {
         if !self.run.uses_mailboxes || std::mem::replace(&mut body.released, true) {
             return;
         }
+        // A plain transfer begins when the frontier arrives: it could only guess what this one leaves, and a
+        // guess costs as much as the transfer.
         if let Some(next) = self.run.state.next_begin(index, &self.context)
+            && !self.run.state.looks_plain(next)
             && self.run.state.word(next).release()
         {
             self.push(next);
@@ -343,7 +349,7 @@ impl Visit<'_> {
             let other = index + (chaos.next() % 4) as u32;
             if other <= self.run.last() {
                 let incarnation = self.run.state.word(other).load().incarnation();
-                counterpoint_actors::Signals::invalidate(self, other, incarnation);
+                let _ = counterpoint_actors::Signals::invalidate(self, other, incarnation);
             }
         }
     }

@@ -7,7 +7,10 @@ use std::{env, sync::Arc, time::Duration};
 
 use counterpoint::{
     Block, Builder, Mode, Outcome, Runtime,
-    cli::{compare::first_difference, sequential::{Sequential, execute_sequential}},
+    cli::{
+        compare::first_difference,
+        sequential::{Sequential, execute_sequential},
+    },
 };
 use counterpoint_benches::{random::random_block, workload::Workload};
 
@@ -33,11 +36,24 @@ const CONFIGURATIONS: &[Configuration] = &[
 ];
 
 fn sequential(workload: &Workload) -> Sequential {
-    execute_sequential(&workload.env, &workload.cfg, &workload.transactions, &workload.source, Mode::Build, true)
-        .expect("build mode skips what is invalid")
+    execute_sequential(
+        &workload.env,
+        &workload.cfg,
+        &workload.transactions,
+        &workload.source,
+        Mode::Build,
+        true,
+    )
+    .expect("build mode skips what is invalid")
 }
 
-fn check(seed: u64, configuration: &Configuration, runtime: &Runtime, block: &Block, expected: &Sequential) -> Outcome {
+fn check(
+    seed: u64,
+    configuration: &Configuration,
+    runtime: &Runtime,
+    block: &Block,
+    expected: &Sequential,
+) -> Outcome {
     let outcome = runtime
         .execute(block)
         .unwrap_or_else(|error| panic!("COUNTERPOINT_SEED={seed}, {}: {error}", configuration.name));

@@ -155,7 +155,8 @@ mod tests {
             assert_eq!(*index.get_or_insert(hash(key), &arena, |value| *value == key, || key), key);
         }
         for key in 0..100 {
-            let found = index.get_or_insert(hash(key), &arena, |value| *value == key, || panic!("it is there"));
+            let found =
+                index.get_or_insert(hash(key), &arena, |value| *value == key, || panic!("it is there"));
             assert_eq!(*found, key);
         }
     }
@@ -169,8 +170,8 @@ mod tests {
                 .into_iter()
                 .map(|arena| {
                     let index = &index;
-                    let arena: &Arena = Box::leak(Box::new(arena));
                     scope.spawn(move || {
+                        let arena: &Arena = Box::leak(Box::new(arena));
                         (0..20_000_u64)
                             .map(|key| {
                                 let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7;

@@ -6,7 +6,7 @@
 
 use std::{marker::PhantomData, ptr};
 
-use crate::sync::{AtomicPtr, AtomicU32, Ordering, mutation};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering, mutation};
 
 /// A set of cells that share a list of readers: the fields of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Reader<'b> {
     pub fields: Fields,
     /// The highest reader index from here to the end of the list. Written before publication.
     highest: AtomicU32,
+    /// The incarnation is over: nobody has to tell it anything. Only ever set; not seeing it costs a look.
+    over: AtomicBool,
     /// Written before publication.
     next: AtomicPtr<Reader<'b>>,
 }
@@ -64,6 +66,7 @@ impl Reader<'_> {
             floor,
             fields,
             highest: AtomicU32::new(index),
+            over: AtomicBool::new(false),
             next: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -112,9 +115,9 @@ impl<'b> Readers<'b> {
     }
 
     /// Calls `found` for every registered read that a change at `index` of one of these fields may have
-    /// misled. To be called after the change is published.
+    /// misled, until it says that the reading incarnation is over. To be called after the change is published.
     #[inline]
-    pub fn affected(&self, index: u32, fields: Fields, mut found: impl FnMut(&Reader<'b>)) {
+    pub fn affected(&self, index: u32, fields: Fields, mut found: impl FnMut(&Reader<'b>) -> bool) {
         // A read-modify-write that changes nothing: it takes its place in the head's modification order.
         // Release: the publication before it is visible to whoever registers after it.
         let mut head = self.head.load(mutation!("touch-by-load", Ordering::Acquire, Ordering::Relaxed));
@@ -131,8 +134,13 @@ impl<'b> Readers<'b> {
             if reader.highest.load(Ordering::Relaxed) <= index {
                 break;
             }
-            if reader.index > index && reader.floor <= index && reader.fields.overlaps(fields) {
-                found(reader);
+            if reader.index > index
+                && reader.floor <= index
+                && reader.fields.overlaps(fields)
+                && !reader.over.load(Ordering::Relaxed)
+                && found(reader)
+            {
+                reader.over.store(true, Ordering::Relaxed);
             }
             next = reader.next.load(Ordering::Relaxed);
         }

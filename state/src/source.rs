@@ -128,7 +128,11 @@ impl MemorySource {
     }
 
     fn find_storage(&self, address: Address, slot: U256) -> U256 {
-        self.accounts.get(&address).and_then(|account| account.storage.get(&slot)).copied().unwrap_or_default()
+        self.accounts
+            .get(&address)
+            .and_then(|account| account.storage.get(&slot))
+            .copied()
+            .unwrap_or_default()
     }
 
     fn find_code(&self, hash: B256) -> Result<Bytecode, MissingError> {

@@ -99,7 +99,9 @@ impl std::fmt::Debug for Snapshot {
 /// What an invalidation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidated {
-    /// Nothing: the incarnation is gone, or is marked already.
+    /// Nothing: the incarnation is over, and will never need to be told again.
+    Over,
+    /// Nothing: it is marked already.
     Ignored,
     /// Its owner will notice.
     Marked,
@@ -147,13 +149,17 @@ impl TransactionWord {
 
     /// Takes a transaction that has not begun. `None`: somebody else did.
     pub fn begin(&self) -> Option<Snapshot> {
-        self.update(|s| (s.phase() == Phase::Pending).then(|| s.with_phase(Phase::Running))).ok().map(|(_, s)| s)
+        self.update(|s| (s.phase() == Phase::Pending).then(|| s.with_phase(Phase::Running)))
+            .ok()
+            .map(|(_, s)| s)
     }
 
     /// Takes a ready transaction. `None`: it is not ready (any more), a stale queue entry.
     #[inline]
     pub fn claim(&self) -> Option<Snapshot> {
-        self.update(|s| (s.phase() == Phase::Ready).then(|| s.with_phase(Phase::Running))).ok().map(|(_, s)| s)
+        self.update(|s| (s.phase() == Phase::Ready).then(|| s.with_phase(Phase::Running)))
+            .ok()
+            .map(|(_, s)| s)
     }
 
     /// Takes an executed transaction, to commit it.
@@ -224,6 +230,9 @@ impl TransactionWord {
             }
         };
         match self.update(step) {
+            Err(seen) if seen.incarnation() != incarnation || seen.phase() == Phase::Final => {
+                Invalidated::Over
+            }
             Err(_) => Invalidated::Ignored,
             Ok((_, now)) if now.phase() == Phase::Running => Invalidated::Marked,
             Ok((before, _)) if before.phase() == Phase::Ready => Invalidated::Marked,

@@ -9,6 +9,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// For both sides of every comparison: with the system's allocator, workers wait for each other's `free`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// An actor-based parallel EVM.
 #[derive(Debug, Parser)]
 #[command(name = "counterpoint", version)]
