@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The usable size of a fiber's stack in bytes. revm keeps its call frames on the heap and precompiles run on
-/// the worker's stack, so depth does not add up here: see the test that measures the high-water mark.
+/// the worker's stack, so depth does not add up here: `tests/stack.rs` measures the high-water mark.
 pub const STACK_SIZE: usize = 256 * 1024;
 
 /// What a worker tells a fiber.
