@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -42,6 +42,8 @@ pub struct BlockState {
     pub(crate) id: u64,
     pub(crate) chaos: Option<Chaos>,
     precompiles: &'static Precompiles,
+    /// The beneficiary's actor, once somebody asked for it.
+    beneficiary: OnceLock<&'static Actor<'static>>,
     /// Dropped last: everything above points into it.
     spaces: Box<[CachePadded<Space>]>,
 }
@@ -74,6 +76,7 @@ impl BlockState {
     ) -> Self {
         Self {
             directory: Directory::new(expected_accounts(&transactions)),
+            beneficiary: OnceLock::new(),
             precompiles: Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec)),
             words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
             env,
@@ -160,6 +163,10 @@ impl BlockState {
 
     pub(crate) fn actor(&self, address: Address, worker: &WorkerContext) -> &'static Actor<'static> {
         self.directory.actor(address, worker.arena)
+    }
+
+    pub(crate) fn beneficiary(&self, worker: &WorkerContext) -> &'static Actor<'static> {
+        self.beneficiary.get_or_init(|| self.actor(self.env.beneficiary, worker))
     }
 
     /// Routes a transaction's begin to its sender's actor. `true`: it may begin; `false`: it waits in the

@@ -224,11 +224,14 @@ impl Executor {
             && let Some(account) = executed.state.remove(&address)
             && account.is_touched()
         {
-            let actor = block.actor(address, &worker);
+            let actor = match execution.account(&address) {
+                Some(position) => execution.accounts[position].actor,
+                None => block.actor(address, &worker),
+            };
             executed.transfer = Some(Credit { actor, amount: account.info.balance, entry: None });
         }
         if let Some(amount) = execution.fee.take() {
-            let actor = block.actor(block.env.beneficiary, &worker);
+            let actor = block.beneficiary(&worker);
             executed.fee = Some(Credit { actor, amount, entry: None });
         }
     }

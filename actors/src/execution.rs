@@ -119,6 +119,8 @@ pub struct Execution {
     pub(crate) hops: Vec<Hop>,
     pub(crate) predicted: Vec<Predicted>,
     pub(crate) fee: Option<U256>,
+    /// An empty list for the next publication, to spare an allocation.
+    pub(crate) spare: Vec<Written>,
     /// Why reads fail from here on.
     pub(crate) stopped: Option<Stop>,
     /// How it ended.
@@ -147,6 +149,7 @@ impl Execution {
             hops: Vec::new(),
             predicted: Vec::new(),
             fee: None,
+            spare: Vec::new(),
             stopped: None,
             end: End::Unfinished,
         })
@@ -176,6 +179,12 @@ impl Execution {
     /// be taken back by a later incarnation.
     pub fn abandon(&mut self, written: &mut Vec<Written>) {
         written.extend(self.predicted.drain(..).map(|predicted| predicted.written));
+    }
+
+    /// Keeps the memory of a list of versions that is needed no more.
+    pub fn keep_written(&mut self, mut written: Vec<Written>) {
+        written.clear();
+        self.spare = written;
     }
 
     /// The transaction's index.

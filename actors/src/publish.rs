@@ -26,7 +26,7 @@ pub fn publish(
         block,
         index: execution.index,
         incarnation: execution.incarnation,
-        written: Vec::with_capacity(written.len()),
+        written: std::mem::take(&mut execution.spare),
         worker,
         signals,
     };
@@ -55,7 +55,8 @@ pub fn publish(
             actor.memory.unlearn(predicted.hop.selector, cell);
         }
     }
-    *written = publisher.written;
+    let previous = std::mem::replace(written, publisher.written);
+    execution.keep_written(previous);
 }
 
 struct Publisher<'a> {

@@ -129,8 +129,10 @@ impl Visit<'_> {
                 return false;
             }
         }
-        self.used.extend(body.execution.take());
-        body.written.clear();
+        if let Some(mut execution) = body.execution.take() {
+            execution.keep_written(std::mem::take(&mut body.written));
+            self.used.push(execution);
+        }
         word.commit();
         true
     }
