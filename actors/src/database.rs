@@ -1,7 +1,7 @@
 //! revm's `Database` over the block's cells: a read that must wait suspends its fiber.
 
 use corosensei::Yielder;
-use counterpoint_state::{Fields, NotReady, Reader, SlotView, SourceError, VersionWord};
+use counterpoint_state::{Fields, NotReady, Reader, SlotView, SourceError, StateSource, VersionWord};
 use revm::{
     bytecode::Bytecode,
     database_interface::{DBErrorMarker, Database},
@@ -12,7 +12,7 @@ use revm::{
 use crate::{
     block::BlockState,
     execution::{AccountRead, Execution, Stop},
-    fiber::{Order, Request},
+    fiber::{Order, Request, on_worker_stack},
     worker::WorkerContext,
 };
 
@@ -79,6 +79,12 @@ impl CellDatabase {
     /// The worker that runs this now. Not to be kept over a read.
     pub(crate) fn worker(&self) -> WorkerContext {
         self.link().worker
+    }
+
+    /// Asks the source, on the worker's stack: nobody knows how much it needs.
+    fn ask<R>(&self, question: impl FnOnce(&dyn StateSource) -> R) -> R {
+        // SAFETY: the link's yielder is that of the fiber that runs this; a source knows of no fiber.
+        unsafe { on_worker_stack(self.link().yielder, || question(&*self.block().source)) }
     }
 
     /// Before every read: is there a point in going on?
@@ -176,7 +182,7 @@ impl CellDatabase {
                     accounts.push(AccountRead { actor, view, fields });
                     return Ok(accounts.len() - 1);
                 }
-                Err(NotReady::Unloaded) => match self.block().source.account(address) {
+                Err(NotReady::Unloaded) => match self.ask(|source| source.account(address)) {
                     Ok(info) => actor.cells.set_base(info, self.worker().arena),
                     Err(error) => return self.stop(Stop::Source(error)),
                 },
@@ -219,7 +225,7 @@ impl CellDatabase {
                     self.execution().note_slot(account, slot, cell, value);
                     return Ok(value);
                 }
-                SlotView::Unloaded => match self.block().source.storage(actor.address, slot) {
+                SlotView::Unloaded => match self.ask(|source| source.storage(actor.address, slot)) {
                     Ok(value) => cell.set_base(value, self.worker().arena),
                     Err(error) => return self.stop(Stop::Source(error)),
                 },
@@ -256,7 +262,7 @@ impl Database for CellDatabase {
         if let Some(code) = self.block().directory().code(code_hash) {
             return Ok(code);
         }
-        match self.block().source.code(code_hash) {
+        match self.ask(|source| source.code(code_hash)) {
             Ok(code) => {
                 self.block().directory().keep_code(code_hash, code.clone());
                 Ok(code)
@@ -288,7 +294,7 @@ impl Database for CellDatabase {
 
     fn block_hash(&mut self, number: u64) -> Result<B256, ReadError> {
         self.check()?;
-        match self.block().source.block_hash(number) {
+        match self.ask(|source| source.block_hash(number)) {
             Ok(hash) => Ok(hash),
             Err(error) => self.stop(Stop::Source(error)),
         }

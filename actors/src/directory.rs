@@ -75,13 +75,15 @@ impl<'b> Directory<'b> {
         actors.get_or_insert_with(address, || {
             // Relaxed: an id only has to be unique.
             let id = self.ids.fetch_add(1, Ordering::Relaxed);
-            arena.alloc_owned(Actor {
+            let actor = Actor {
                 id,
                 address,
                 cells: AccountCells::new(),
                 mailbox: Mailbox::new(),
                 memory: Memory::new(),
-            })
+            };
+            // SAFETY: an actor's destructor frees its memory's lists; it follows none of the references in them.
+            unsafe { arena.alloc_owned_borrowing(actor) }
         })
     }
 

@@ -197,6 +197,39 @@ fn run_guarded(
     }
 }
 
+/// Runs foreign code, which may need more stack than a fiber has, on the stack of the fiber's worker. Without a
+/// fiber (null) that is this stack.
+///
+/// # Safety
+///
+/// The yielder must be null, or that of the fiber that runs this; `job` must not suspend.
+pub(crate) unsafe fn on_worker_stack<R>(
+    yielder: *const Yielder<Order, Request>,
+    job: impl FnOnce() -> R,
+) -> R {
+    /// May run on the parent's stack although it borrows what is not `Send`.
+    struct OnParent<F>(F);
+
+    // SAFETY: `on_parent_stack` runs the closure on the same thread, and returns only after it has. The bound is
+    // there so that no reference to the yielder gets in, which the caller sees to.
+    unsafe impl<F> Send for OnParent<F> {}
+
+    impl<F: FnOnce() -> R, R> OnParent<F> {
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+
+    // SAFETY: the caller's.
+    match unsafe { yielder.as_ref() } {
+        None => job(),
+        Some(yielder) => {
+            let job = OnParent(job);
+            yielder.on_parent_stack(move || job.call())
+        }
+    }
+}
+
 /// What a panic says.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic

@@ -11,7 +11,7 @@ use revm::{
     primitives::{Address, AddressSet, hardfork::SpecId},
 };
 
-use crate::fiber::{Order, Request};
+use crate::fiber::{Order, Request, on_worker_stack};
 
 /// revm's precompiles behind a stack switch.
 pub(crate) struct WorkerPrecompiles {
@@ -30,19 +30,6 @@ impl WorkerPrecompiles {
     }
 }
 
-/// A closure that may run on the parent's stack although it borrows what is not `Send`.
-struct OnParent<F>(F);
-
-// SAFETY: `on_parent_stack` runs the closure on the same thread, and returns only after it has. The bound is
-// there so that no reference to the yielder gets in; a precompile does not know of it.
-unsafe impl<F> Send for OnParent<F> {}
-
-impl<F: FnOnce() -> R, R> OnParent<F> {
-    fn call(self) -> R {
-        (self.0)()
-    }
-}
-
 impl<CTX: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<CTX> for WorkerPrecompiles {
     type Output = InterpreterResult;
 
@@ -54,13 +41,9 @@ impl<CTX: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<CTX> for Worker
         if !self.inner.contains(&inputs.bytecode_address) {
             return Ok(None);
         }
-        if self.yielder.is_null() {
-            return self.inner.run(context, inputs);
-        }
         let inner = &mut self.inner;
-        let job = OnParent(|| inner.run(context, inputs));
         // SAFETY: the fiber that set the yielder is the one that runs this.
-        unsafe { &*self.yielder }.on_parent_stack(move || job.call())
+        unsafe { on_worker_stack(self.yielder, || inner.run(context, inputs)) }
     }
 
     fn warm_addresses(&self) -> &AddressSet {

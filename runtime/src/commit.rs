@@ -70,7 +70,8 @@ impl Visit<'_> {
             // Whatever it waits for is there. But a transaction that its sender's actor has not heard of begins
             // when it has.
             let unheard = word.load().phase() == Phase::Pending && !run.is_routed(index);
-            if !unheard && word.kick() {
+            // One that is ready may sit in the queue of a worker that is busy with a long one. The claim decides.
+            if !unheard && (word.kick() || word.load().phase() == Phase::Ready) {
                 self.take_up(index);
             }
             return false;

@@ -276,15 +276,22 @@ impl<'a> Visit<'a> {
     }
 
     /// Routes every transaction's begin to its sender, in order, while the others may already begin.
-    pub(crate) fn send_begins(&self) {
+    pub(crate) fn send_begins(&mut self) {
         let run = self.run;
         for index in 1..=run.last() {
             if !run.state.send_begin(index, &self.context) {
                 run.unqueued[index as usize - 1].store(false, Ordering::Relaxed);
             }
+            if run.state.chaos().is_some_and(|chaos| chaos.one_in(8)) {
+                // The frontier may arrive between the letter and the note.
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
             // Release: who may begin it sees whether it is queued.
             run.routed.store(index, Ordering::Release);
         }
+        // The frontier may have arrived at a transaction that was received from its mailbox before it counted as
+        // routed, and then nobody began it. Whoever drains at the moment looks once more for this.
+        self.drain();
     }
 
     /// After this worker stored something that the frontier's arrival would have found (a parking, a

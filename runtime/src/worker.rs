@@ -31,7 +31,9 @@ const KEPT_FIBERS: usize = 16;
 
 impl Store {
     pub(crate) fn take_kit(&self) -> Kit {
-        self.kits.lock().pop().unwrap_or_default()
+        let kit = self.kits.lock().pop();
+        // Not under the lock: a new kit takes a while to build.
+        kit.unwrap_or_default()
     }
 
     pub(crate) fn arenas(&self) -> MutexGuard<'_, Vec<Arena>> {
@@ -179,8 +181,12 @@ impl Visit<'_> {
             return self.look_for_frontier(index);
         }
 
-        let fiber = if reserved || self.acquire_fiber() { kit.fiber(store).ok() } else { None };
+        let reserved = reserved || self.acquire_fiber();
+        let fiber = if reserved { kit.fiber(store).ok() } else { None };
         let Some(mut fiber) = fiber else {
+            if reserved {
+                self.release_fiber();
+            }
             // No fiber to be had. It will not need one at the frontier.
             kit.keep_execution(execution);
             run.state.word(index).defer();

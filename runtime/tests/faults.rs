@@ -664,3 +664,21 @@ fn a_transaction_that_uses_all_its_frames_and_gas() {
         }
     }
 }
+
+/// The frontier may arrive at a transaction while its begin is on its way through the sender's mailbox: it must
+/// still begin. Chaos holds the begins up there.
+#[cfg(feature = "chaos")]
+#[test]
+fn the_frontier_overtakes_a_begin() {
+    let (_guard, watchdog) = together();
+    watchdog.now("one sender's chain");
+    let case = transfers(60, 1);
+    let block = case.block(Mode::Verify);
+    let expected = case.sequential(Mode::Verify);
+    for seed in 0..6 {
+        let runtime = common::runtime(2 + seed as usize % 3, 256, 256, Some(seed));
+        for _ in 0..40 {
+            agree(&expected, &runtime.execute(&block), "one sender's chain");
+        }
+    }
+}

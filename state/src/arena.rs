@@ -34,7 +34,18 @@ impl Arena {
     }
 
     /// Stores a value whose destructor runs when the arena is dropped or reset.
-    pub fn alloc_owned<T: Send + Sync>(&self, value: T) -> &T {
+    pub fn alloc_owned<T: Send + Sync + 'static>(&self, value: T) -> &T {
+        // SAFETY: what borrows nothing has nothing dead to look at.
+        unsafe { self.alloc_owned_borrowing(value) }
+    }
+
+    /// As [`alloc_owned`](Self::alloc_owned), of a value that may borrow.
+    ///
+    /// # Safety
+    ///
+    /// The destructor runs when the arena goes, which may be after what the value borrows: it must not look at
+    /// that.
+    pub unsafe fn alloc_owned_borrowing<T: Send + Sync>(&self, value: T) -> &T {
         unsafe fn drop_value<T>(value: NonNull<u8>) {
             // SAFETY: `value` was allocated below as a `T`, and the arena runs each destructor once.
             unsafe { value.cast::<T>().drop_in_place() }

@@ -81,8 +81,11 @@ pub(crate) fn replay(runtime: &Runtime, path: &Path, options: &Options) -> Resul
     let mut difference = None;
     let mut header = HeaderChecks::default();
     let mut gas_used = 0;
-    for run in 0..options.repeat {
-        if let Some(Ok(again)) = reference.as_ref().map(|_| sequential()) {
+    // The same for the other side: its first run is compared and not measured.
+    let warm_up = u32::from(options.check);
+    for run in 0..options.repeat.saturating_add(warm_up) {
+        let measured = run >= warm_up;
+        if measured && let Some(Ok(again)) = reference.as_ref().map(|_| sequential()) {
             sequential_times.push(again.elapsed);
         }
         let start = Instant::now();
@@ -99,7 +102,9 @@ pub(crate) fn replay(runtime: &Runtime, path: &Path, options: &Options) -> Resul
             }
         }
         gas_used = outcome.gas_used;
-        parallel_runs.push((elapsed, outcome.statistics));
+        if measured {
+            parallel_runs.push((elapsed, outcome.statistics));
+        }
     }
 
     let (parallel, statistics) = median_run(parallel_runs);
