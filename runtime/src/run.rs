@@ -297,7 +297,7 @@ impl<'a> Visit<'a> {
     /// After this worker stored something that the frontier's arrival would have found (a parking, a
     /// deferral): is the frontier here already?
     pub(crate) fn look_for_frontier(&mut self, index: u32) {
-        // Pairs with the fence in `commit_next`: either the drainer sees what was stored, or this sees the
+        // Pairs with the fence in `drain`: either the drainer sees what was stored, or this sees the
         // frontier.
         fence(Ordering::SeqCst);
         if self.run.at_frontier(index) && self.run.state.word(index).kick() {

@@ -95,7 +95,8 @@ impl Builder {
         self
     }
 
-    /// How many transactions above the frontier may have begun. Default: 256.
+    /// How many transactions above the frontier may begin in their turn. What a sender's mailbox lets go is not
+    /// held back by it. Default: 256.
     pub fn window(mut self, window: usize) -> Self {
         self.window = window;
         self
