@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
-use counterpoint_state::{Arena, StateSource, TransactionWord};
+use counterpoint_state::{
+    Arena, StateSource, TransactionWord,
+    sync::unordered::{AtomicU64, Ordering},
+};
 use crossbeam_utils::CachePadded;
 use revm::{
     context::{BlockEnv, CfgEnv, Transaction, TxEnv},
@@ -83,6 +83,7 @@ impl BlockState {
             cfg,
             transactions,
             source,
+            // Relaxed: an id only has to be unique.
             id: IDS.fetch_add(1, Ordering::Relaxed),
             chaos,
             spaces: (0..workers)

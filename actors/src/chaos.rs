@@ -1,6 +1,6 @@
 //! Test only: disorder at every point where the order of things may vary.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use counterpoint_state::sync::unordered::{AtomicU64, Ordering};
 
 /// Random yields at suspension points, wrong predictions, and forced invalidations, from a seed.
 ///
@@ -19,6 +19,7 @@ impl Chaos {
 
     /// The next number of a splitmix64 sequence.
     pub fn next(&self) -> u64 {
+        // Relaxed: any number will do.
         let mut z = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,20 +1,19 @@
 //! Who is who: from addresses to actors, and from an actor's slots to their cells.
 
-use std::{
-    fmt,
-    hash::BuildHasher,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{fmt, hash::BuildHasher};
 
-use counterpoint_state::{AccountCells, Arena, Index, SlotCell};
-use foldhash::quality::RandomState;
+use counterpoint_state::{
+    AccountCells, Arena, Index, SlotCell,
+    sync::unordered::{AtomicU32, Ordering},
+};
+use foldhash::quality::SeedableRandomState;
 use papaya::HashMap;
 use revm::{
     bytecode::Bytecode,
     primitives::{Address, B256, U256},
 };
 
-use crate::{mailbox::Mailbox, memory::Memory, message::Message};
+use crate::{mailbox::Mailbox, memory::Memory, message::Message, order::hasher};
 
 /// An account as an actor: the owner of its cells and its mailbox.
 #[derive(Debug)]
@@ -45,17 +44,17 @@ struct Slot<'b> {
 /// of which there may be thousands in one transaction, are in an index of our own: no guard, no resizing, no
 /// allocation but in the arena.
 pub struct Directory<'b> {
-    actors: HashMap<Address, &'b Actor<'b>, RandomState>,
+    actors: HashMap<Address, &'b Actor<'b>, SeedableRandomState>,
     slots: Index<'b, Slot<'b>>,
-    hasher: RandomState,
-    code: HashMap<B256, Bytecode, RandomState>,
+    hasher: SeedableRandomState,
+    code: HashMap<B256, Bytecode, SeedableRandomState>,
     ids: AtomicU32,
 }
 
 impl<'b> Directory<'b> {
     /// A directory for a block that touches about this many accounts.
     pub fn new(accounts: usize) -> Self {
-        let hasher = RandomState::default();
+        let hasher = hasher();
         Self {
             actors: HashMap::with_capacity_and_hasher(accounts, hasher.clone()),
             slots: Index::new(),

@@ -17,6 +17,7 @@ mod handler;
 pub mod mailbox;
 mod memory;
 mod message;
+mod order;
 mod precompiles;
 mod publish;
 mod settle;

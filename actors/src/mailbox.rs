@@ -56,11 +56,13 @@ impl<'b, M: Copy> Mailbox<'b, M> {
     /// handle, it is not in the box.
     #[must_use]
     pub fn send(&self, letter: &'b Letter<'b, M>) -> bool {
+        // Relaxed: a first guess, which the exchange checks.
         let mut newest = self.newest.load(Ordering::Relaxed);
         loop {
             let (new, idle) = if newest.is_null() {
                 (Self::busy(), true)
             } else {
+                // Relaxed: the exchange publishes it.
                 letter.next.store(newest, Ordering::Relaxed);
                 (ptr::from_ref(letter).cast_mut(), false)
             };
@@ -77,6 +79,8 @@ impl<'b, M: Copy> Mailbox<'b, M> {
     /// The next message, in the order of sending; `None`: there is none, and the actor is idle from here on.
     /// For the receiver only.
     pub fn receive(&self) -> Option<M> {
+        // Relaxed, all of `taken` and the letters in it: the receiver's own. Where another worker becomes the
+        // receiver, what made it so orders it: `send`, or the word of the transaction that it received.
         let mut oldest = self.taken.load(Ordering::Relaxed);
         if oldest.is_null() {
             loop {
@@ -93,6 +97,7 @@ impl<'b, M: Copy> Mailbox<'b, M> {
                         newest
                     }
                 };
+                // Acquire: the letters are visible. Pairs with `send`.
                 let taken = mutation!(
                     "take-without-looking",
                     Ok(self.newest.swap(Self::busy(), Ordering::AcqRel)),
@@ -106,6 +111,7 @@ impl<'b, M: Copy> Mailbox<'b, M> {
         }
         // SAFETY: taken letters are `&'b Letter`s that senders published with release.
         let letter = unsafe { &*oldest };
+        // Relaxed: the receiver's own, as above.
         self.taken.store(letter.next.load(Ordering::Relaxed), Ordering::Relaxed);
         Some(letter.message)
     }
@@ -117,6 +123,7 @@ impl<'b, M: Copy> Mailbox<'b, M> {
         while current != Self::busy() {
             // SAFETY: as in `receive`; the list ends with `busy`.
             let letter = unsafe { &*current };
+            // Relaxed: the list was acquired when it was taken, and is the receiver's own.
             let next = letter.next.load(Ordering::Relaxed);
             letter.next.store(reversed, Ordering::Relaxed);
             reversed = current;
@@ -128,6 +135,7 @@ impl<'b, M: Copy> Mailbox<'b, M> {
 
 impl<M> fmt::Debug for Mailbox<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Relaxed: for display.
         let idle = self.newest.load(Ordering::Relaxed).is_null();
         f.debug_struct("Mailbox").field("idle", &idle).finish_non_exhaustive()
     }

@@ -1,9 +1,12 @@
 //! What an actor remembers: which of its slots were contended, and which of its functions write them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use counterpoint_state::SlotCell;
-use parking_lot::Mutex;
+use counterpoint_state::{
+    SlotCell,
+    sync::{
+        Mutex,
+        unordered::{AtomicBool, Ordering},
+    },
+};
 use smallvec::SmallVec;
 
 use crate::message::Selector;
@@ -57,12 +60,14 @@ impl<'b> Memory<'b> {
             slot.misses = 0;
         } else if function.slots.len() < SLOTS {
             function.slots.push(Remembered { cell, misses: 0 });
+            // Relaxed: a hint; the lock orders the rest.
             self.any.store(true, Ordering::Relaxed);
         }
     }
 
     /// The slots that a call of this function is expected to write.
     pub fn predict(&self, selector: Selector) -> SmallVec<[&'b SlotCell<'b>; SLOTS]> {
+        // Relaxed: as in `learn`.
         if !self.any.load(Ordering::Relaxed) {
             return SmallVec::new();
         }

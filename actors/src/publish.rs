@@ -10,6 +10,7 @@ use crate::{
     block::BlockState,
     directory::Actor,
     execution::{Credit, End, Execution, Written},
+    order::entries,
     worker::{Signals, WorkerContext},
 };
 
@@ -71,7 +72,7 @@ struct Publisher<'a> {
 impl Publisher<'_> {
     /// Everything that changed against what was there before the transaction.
     fn state(&mut self, execution: &Execution, state: &mut EvmState) {
-        for (address, account) in state.iter_mut() {
+        for (address, account) in entries(state.iter_mut()) {
             // The ids are positions in `execution.accounts`; they mean nothing outside.
             let id = account.info.account_id.take();
             if !account.is_touched() {
@@ -130,7 +131,7 @@ impl Publisher<'_> {
         self.fields(actor, lifecycle, before, &account.info);
         if account.is_created() {
             // Its slots never came from the database, so they are not among those that were read.
-            for (slot, value) in account.changed_storage_slots() {
+            for (slot, value) in entries(account.changed_storage_slots()) {
                 let cell = self.block.directory().slot(actor, *slot, self.worker.arena);
                 self.slot(execution, actor, cell, value.present_value);
             }

@@ -1,11 +1,11 @@
 //! What a worker brings along when it runs a transaction: its memory for the block, and its counters.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt;
 
-use counterpoint_state::{Arena, Waiter};
+use counterpoint_state::{
+    Arena, Waiter,
+    sync::unordered::{AtomicU64, Ordering},
+};
 
 /// Counts one worker's doings in one block. Written by that worker alone, read by anybody.
 #[derive(Debug, Default)]
@@ -36,11 +36,13 @@ impl Counter {
     /// Adds one. For the owning worker only: it is not a read-modify-write.
     #[inline]
     pub fn increment(&self) {
+        // Relaxed: a count.
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// The count.
     pub fn get(&self) -> u64 {
+        // Relaxed: a count. Exact once the worker has left the block.
         self.0.load(Ordering::Relaxed)
     }
 }

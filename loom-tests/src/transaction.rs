@@ -29,11 +29,16 @@ pub struct Transaction {
 unsafe impl Sync for Transaction {}
 
 impl Transaction {
+    /// A transaction that has not begun.
+    pub fn pending(index: u32) -> Self {
+        Self { index, word: TransactionWord::new(), body: UnsafeCell::default() }
+    }
+
     /// A transaction that its maker owns.
     pub fn running(index: u32) -> Self {
-        let word = TransactionWord::new();
-        word.begin().expect("nobody else has it");
-        Self { index, word, body: UnsafeCell::default() }
+        let transaction = Self::pending(index);
+        transaction.word.begin().expect("nobody else has it");
+        transaction
     }
 
     fn body<R>(&self, f: impl FnOnce(&mut Body) -> R) -> R {

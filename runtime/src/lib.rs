@@ -36,11 +36,13 @@
 //! The state comes from a [`StateSource`](state::StateSource); what the block changes comes out as revm's
 //! `BundleState`. See `docs/architecture.md` for how it works.
 
+mod begins;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod commit;
 mod input;
 mod outcome;
+mod presence;
 mod run;
 mod runtime;
 mod worker;

@@ -1,18 +1,16 @@
 //! One block in execution, as its workers share it.
 
-use std::{
-    cell::UnsafeCell,
-    fmt,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering, fence},
-};
+use std::{cell::UnsafeCell, fmt};
 
 use counterpoint_actors::{BlockState, Execution, Fiber, Signals, WorkerContext, Written};
-use counterpoint_state::{Frontier, Invalidated};
+use counterpoint_state::{
+    Frontier, Invalidated,
+    sync::{AtomicU32, Mutex, Ordering, fence, mutation},
+};
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
 
-use crate::{commit::Committer, input::Mode, outcome::ExecuteError};
+use crate::{begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, presence::Presence};
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
 /// `Running`.
@@ -42,19 +40,12 @@ pub(crate) struct BlockRun {
     stealers: Box<[Stealer<u32>]>,
     pub(crate) state: BlockState,
     pub(crate) frontier: Frontier,
-    /// The next transaction to begin.
-    next: CachePadded<AtomicU32>,
-    /// Whether the transaction may begin when its turn comes: it does not wait in its sender's mailbox.
-    unqueued: Box<[AtomicBool]>,
-    /// How many transactions' begins were routed.
-    routed: CachePadded<AtomicU32>,
+    pub(crate) begins: Begins,
     /// Whether begins go through the mailboxes: not with one worker, which begins everything in order.
     pub(crate) uses_mailboxes: bool,
     /// Fibers in flight.
     fibers: CachePadded<AtomicU32>,
-    /// Workers that are in the block.
-    pub(crate) visitors: AtomicU32,
-    done: AtomicBool,
+    pub(crate) presence: Presence,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
     pub(crate) mode: Mode,
@@ -100,13 +91,10 @@ impl BlockRun {
             stealers,
             state,
             frontier: Frontier::new(),
-            next: CachePadded::new(AtomicU32::new(1)),
-            unqueued: (0..transactions).map(|_| AtomicBool::new(true)).collect(),
-            routed: CachePadded::new(AtomicU32::new(if workers > 1 { 0 } else { transactions as u32 })),
+            begins: Begins::new(transactions, workers == 1),
             uses_mailboxes: workers > 1,
             fibers: CachePadded::default(),
-            visitors: AtomicU32::new(0),
-            done: AtomicBool::new(transactions == 0),
+            presence: Presence::new(transactions == 0),
             failure: Mutex::new(None),
             limits,
             mode,
@@ -147,12 +135,12 @@ impl BlockRun {
 
     /// Whether the block is committed, or was given up.
     pub(crate) fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
+        self.presence.is_done()
     }
 
     /// All transactions are final.
     pub(crate) fn finish(&self) {
-        self.done.store(true, Ordering::Release);
+        self.presence.finish();
     }
 
     /// Gives the block up. The first failure counts: it comes from the frontier.
@@ -177,27 +165,9 @@ impl BlockRun {
 
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
-        let next = self.next.load(Ordering::Acquire);
-        next <= self.last()
-            && next <= self.routed()
-            && self.may_begin(next)
+        // Relaxed: a bound on memory, as in `acquire_fiber`.
+        self.begins.turn().is_some_and(|next| self.may_begin(next))
             && self.fibers.load(Ordering::Relaxed) < self.limits.fibers
-    }
-
-    /// How many transactions' begins were routed.
-    fn routed(&self) -> u32 {
-        self.routed.load(Ordering::Acquire)
-    }
-
-    /// Whether this transaction's begin was routed.
-    pub(crate) fn is_routed(&self, index: u32) -> bool {
-        index <= self.routed()
-    }
-
-    /// Whether the transaction may begin when its turn comes.
-    fn unqueued(&self, index: u32) -> bool {
-        // Relaxed: `routed` was seen before.
-        self.unqueued[index as usize - 1].load(Ordering::Relaxed)
     }
 
     fn may_begin(&self, index: u32) -> bool {
@@ -214,6 +184,7 @@ impl BlockRun {
     }
 
     fn release_fiber(&self) {
+        // Relaxed: as in `acquire_fiber`.
         self.fibers.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -248,7 +219,7 @@ impl<'a> Visit<'a> {
     pub(crate) unsafe fn new(run: &'a BlockRun, worker: usize) -> Self {
         // SAFETY: the caller's.
         let context = unsafe { run.state.worker(worker) };
-        run.visitors.fetch_add(1, Ordering::AcqRel);
+        run.presence.enter();
         Self { run, worker, context, next: None, used: Vec::new() }
     }
 
@@ -279,19 +250,16 @@ impl<'a> Visit<'a> {
     pub(crate) fn send_begins(&mut self) {
         let run = self.run;
         for index in 1..=run.last() {
-            if !run.state.send_begin(index, &self.context) {
-                run.unqueued[index as usize - 1].store(false, Ordering::Relaxed);
-            }
+            let waits = !run.state.send_begin(index, &self.context);
             if run.state.chaos().is_some_and(|chaos| chaos.one_in(8)) {
                 // The frontier may arrive between the letter and the note.
-                std::thread::sleep(std::time::Duration::from_micros(200));
+                counterpoint_state::sync::thread::sleep(std::time::Duration::from_micros(200));
             }
-            // Release: who may begin it sees whether it is queued.
-            run.routed.store(index, Ordering::Release);
+            run.begins.note(index, waits);
         }
         // The frontier may have arrived at a transaction that was received from its mailbox before it counted as
         // routed, and then nobody began it. Whoever drains at the moment looks once more for this.
-        self.drain();
+        mutation!("route-without-drain", (), self.drain());
     }
 
     /// After this worker stored something that the frontier's arrival would have found (a parking, a
@@ -341,15 +309,7 @@ impl<'a> Visit<'a> {
     pub(crate) fn claim_next(&mut self) -> Option<(u32, bool)> {
         let run = self.run;
         loop {
-            let next = run.next.load(Ordering::Acquire);
-            if next > run.last() || next > run.routed() {
-                return None;
-            }
-            if !run.unqueued(next) {
-                // Its sender's actor lets it go. Passed over at once, so that no worker is woken to do it.
-                let _ = run.next.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed);
-                continue;
-            }
+            let next = run.begins.turn()?;
             if !run.may_begin(next) {
                 return None;
             }
@@ -357,9 +317,7 @@ impl<'a> Visit<'a> {
             if !without_fiber && !run.acquire_fiber() {
                 return None;
             }
-            let taken =
-                run.next.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-            if taken && run.state.word(next).begin().is_some() {
+            if run.begins.take(next) && run.state.word(next).begin().is_some() {
                 return Some((next, !without_fiber));
             }
             if !without_fiber {
@@ -395,7 +353,6 @@ impl Signals for Visit<'_> {
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        // Release: what this worker did in the block is visible to who waits for the visitors to leave.
-        self.run.visitors.fetch_sub(1, Ordering::AcqRel);
+        self.run.presence.leave();
     }
 }

@@ -4,17 +4,18 @@ use std::{
     fmt, io,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::Arc,
     time::Instant,
 };
 
 use counterpoint_actors::{BlockState, Chaos, Yielded, panic_message};
-use counterpoint_state::EventCount;
-use parking_lot::RwLock;
+use counterpoint_state::{
+    EventCount,
+    sync::{
+        AtomicBool, Ordering, RwLock, SPINS, spin_loop,
+        thread::{self, JoinHandle},
+    },
+};
 
 use crate::{
     input::Block,
@@ -22,9 +23,6 @@ use crate::{
     run::{BlockRun, Limits, Visit},
     worker::{Kit, Store},
 };
-
-/// How often a worker looks for work before it sleeps. A look takes tens of nanoseconds.
-const SPINS: u32 = 200;
 
 /// A block whose gas limits sum up to less than this is not worth waking another worker for, in gas.
 const WORTH_HELP: u64 = 200_000;
@@ -75,7 +73,8 @@ pub enum BuildError {
 
 impl Default for Builder {
     fn default() -> Self {
-        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        // Seam: asks the machine, not the scheduler.
+        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self { workers, fibers: 256, window: 256, keep_states: false, chaos: None }
     }
 }
@@ -252,6 +251,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        // Release: pairs with the loads in `help`. The event count wakes who sleeps.
         self.pool.closing.store(true, Ordering::Release);
         self.pool.work.notify();
         for thread in self.threads.drain(..) {
@@ -284,7 +284,7 @@ impl Pool {
             }
             idle += 1;
             if idle < SPINS {
-                std::hint::spin_loop();
+                spin_loop();
                 continue;
             }
             let ticket = self.work.prepare();
@@ -303,6 +303,7 @@ impl Pool {
     fn help(&self, worker: usize) {
         let mut kit = self.store.take_kit();
         let mut idle = 0;
+        // Acquire: pairs with the store in `Runtime::drop`.
         while !self.closing.load(Ordering::Acquire) {
             let runs = self.runs.read().clone();
             let mut worked = false;
@@ -320,11 +321,12 @@ impl Pool {
             }
             idle += 1;
             if idle < SPINS && !runs.is_empty() {
-                std::hint::spin_loop();
+                spin_loop();
                 continue;
             }
             idle = 0;
             let ticket = self.work.prepare();
+            // Acquire: as above.
             let something = self.closing.load(Ordering::Acquire)
                 || self.runs.read().iter().any(|run| !run.is_done() && run.may_have_work());
             drop(runs);
@@ -359,9 +361,7 @@ impl Pool {
     /// After a failure: once the other workers have left, nobody will run the block's fibers any more. They
     /// are cancelled, which unwinds them through revm's own errors, and can be used again.
     fn give_up(&self, run: &BlockRun, kit: &mut Kit) {
-        while run.visitors.load(Ordering::Acquire) != 0 {
-            thread::yield_now();
-        }
+        run.presence.wait_alone();
         for index in 1..=run.last() {
             // SAFETY: no worker is in the block, and none enters: it is off the list.
             let body = unsafe { run.body(index) };

@@ -1,8 +1,10 @@
 //! What a worker does in a block: run transactions, park them, publish them, run them again.
 
 use counterpoint_actors::{End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline};
-use counterpoint_state::{Arena, Waiter};
-use parking_lot::{Mutex, MutexGuard};
+use counterpoint_state::{
+    Arena, Waiter,
+    sync::{Mutex, MutexGuard},
+};
 
 use crate::{outcome::ExecuteError, run::Visit};
 

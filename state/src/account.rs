@@ -125,6 +125,7 @@ impl<'b> AccountCells<'b> {
     /// The source's answer, if it is known.
     #[inline]
     pub fn base(&self) -> Option<&'b Option<AccountInfo>> {
+        // Acquire: pairs with the store in `set_base`.
         let base = self.base.load(Ordering::Acquire);
         // SAFETY: set by `set_base` only, from a `&'b Option<AccountInfo>`.
         unsafe { base.as_ref() }

@@ -45,6 +45,7 @@ impl<'b, V: PartialEq> Chain<'b, V> {
     /// Whether no transaction has an entry here. May be out of date at once.
     #[inline]
     pub fn is_empty(&self) -> bool {
+        // Acquire: pairs with the insertion in `entry`. A caller that relies on it looks again later.
         self.head.load(Ordering::Acquire).is_null()
     }
 
@@ -61,6 +62,7 @@ impl<'b, V: PartialEq> Chain<'b, V> {
                 Some(entry) if entry.common().index() == index => return entry,
                 _ => {
                     let entry = *new.get_or_insert_with(|| arena.alloc(Entry::new(index)));
+                    // Relaxed: nobody else has the entry yet.
                     entry.next.store(current, Ordering::Relaxed);
                     // Release: who finds the entry sees it initialised. A failure means that somebody
                     // inserted at this very link: look again from here, entries never go away.
@@ -82,6 +84,7 @@ impl<'b, V: PartialEq> Chain<'b, V> {
     /// The entries of the transactions below `index`, from the highest down.
     #[inline]
     pub fn below(&self, index: u32) -> Below<'b, V> {
+        // Acquire, here and below: pairs with the insertion in `entry`.
         let mut next = self.head.load(Ordering::Acquire);
         // SAFETY: as in `entry`.
         while let Some(entry) = unsafe { next.as_ref::<'b>() } {
@@ -123,6 +126,7 @@ impl<'b, V> Iterator for Below<'b, V> {
     fn next(&mut self) -> Option<&'b Entry<'b, V>> {
         // SAFETY: links hold null or a `&'b Entry`.
         let entry = unsafe { self.next.as_ref::<'b>()? };
+        // Acquire: pairs with the insertion in `Chain::entry`.
         self.next = entry.next.load(Ordering::Acquire);
         Some(entry)
     }

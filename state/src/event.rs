@@ -31,6 +31,7 @@ impl EventCount {
     /// Announces a wait. To be followed by another look for work, then [`wait`](Self::wait) or
     /// [`cancel`](Self::cancel).
     pub fn prepare(&self) -> Ticket {
+        // Acquire: pairs with `notify`; the second look sees the work of every notification before this.
         let word = self.word.fetch_add(WAITER, Ordering::AcqRel);
         // Pairs with the fence in `notify_waiting`.
         mutation!("prepare-without-fence", (), fence(Ordering::SeqCst));
@@ -39,16 +40,19 @@ impl EventCount {
 
     /// There was work after all.
     pub fn cancel(&self, _ticket: Ticket) {
+        // Relaxed: a number; who reads too much of it only notifies nobody.
         self.word.fetch_sub(WAITER, Ordering::Relaxed);
     }
 
     /// Sleeps until a notification that came after [`prepare`](Self::prepare).
     pub fn wait(&self, ticket: Ticket) {
         let mut guard = self.lock.lock();
+        // Acquire: pairs with `notify`; who is woken sees the work.
         while self.word.load(Ordering::Acquire) / EPOCH == ticket.0 {
             self.changed.wait(&mut guard);
         }
         drop(guard);
+        // Relaxed: a number; who reads too much of it only notifies nobody.
         self.word.fetch_sub(WAITER, Ordering::Relaxed);
     }
 
@@ -56,6 +60,7 @@ impl EventCount {
     #[inline]
     pub fn notify(&self) {
         // The epoch may wrap at 2^32: a sleeper would have to miss exactly that many notifications.
+        // Release: pairs with `prepare` and `wait`.
         let word = self.word.fetch_add(EPOCH, Ordering::AcqRel);
         if !word.is_multiple_of(EPOCH) {
             // Under the lock: a sleeper that has looked at the epoch is in `wait` by now.
@@ -68,7 +73,9 @@ impl EventCount {
     #[inline]
     pub fn notify_waiting(&self) {
         // Either the waiter's second look sees the work that was stored before, or this sees the waiter.
+        // Pairs with the fence in `prepare`.
         mutation!("notify-without-fence", (), fence(Ordering::SeqCst));
+        // Relaxed: the fences order it.
         if !self.word.load(Ordering::Relaxed).is_multiple_of(EPOCH) {
             self.notify();
         }

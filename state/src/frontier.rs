@@ -22,6 +22,7 @@ impl Frontier {
     /// How many transactions are final: all indices up to this one.
     #[inline]
     pub fn passed(&self) -> u32 {
+        // Acquire: pairs with the store in `drain`.
         self.passed.load(Ordering::Acquire)
     }
 

@@ -96,6 +96,7 @@ impl<'b, T> Index<'b, T> {
                 }
                 Some(leaf) => {
                     let branch = arena.alloc(Branch { links: std::array::from_fn(|_| empty()) });
+                    // Relaxed: nobody else has the branch yet.
                     branch.links[position(leaf.hash, used)].store(current, Ordering::Relaxed);
                     let tagged = ptr::from_ref(branch)
                         .cast_mut()

@@ -94,10 +94,12 @@ impl<'b> Readers<'b> {
     /// Registers a read. The caller then looks at the cell again, and registers anew if it differs.
     #[inline]
     pub fn register(&self, reader: &'b Reader<'b>) {
+        // Acquire: pairs with the exchange below; the node is visible whose `highest` is read.
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             // SAFETY: the list holds null or `&'b Reader`s, published with release.
             let below = unsafe { head.as_ref() }.map_or(0, |next| next.highest.load(Ordering::Relaxed));
+            // Relaxed, these three: the exchange publishes them, and nobody writes them afterwards.
             reader.highest.store(reader.index.max(below), Ordering::Relaxed);
             reader.next.store(head, Ordering::Relaxed);
             // Release: a writer that walks the list sees the node. Acquire: if a writer touched the head
@@ -131,17 +133,21 @@ impl<'b> Readers<'b> {
         let mut next: *const Reader<'b> = head;
         // SAFETY: as in `register`; the successful exchange acquired.
         while let Some(reader) = unsafe { next.as_ref() } {
+            // Relaxed: written before the node was published.
             if reader.highest.load(Ordering::Relaxed) <= index {
                 break;
             }
             if reader.index > index
                 && reader.floor <= index
                 && reader.fields.overlaps(fields)
+                // Relaxed: a hint that spares telling twice; nothing goes from over to not over.
                 && !reader.over.load(Ordering::Relaxed)
                 && found(reader)
             {
+                // Relaxed: as above.
                 reader.over.store(true, Ordering::Relaxed);
             }
+            // Relaxed: written before the node was published.
             next = reader.next.load(Ordering::Relaxed);
         }
     }

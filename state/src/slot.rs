@@ -60,6 +60,7 @@ impl<'b> SlotCell<'b> {
     /// The value before the block, if it is known.
     #[inline]
     pub fn base(&self) -> Option<U256> {
+        // Acquire: pairs with the store in `set_base`.
         let base = self.base.load(Ordering::Acquire);
         // SAFETY: set by `set_base` only, from a `&'b U256`.
         unsafe { base.as_ref() }.copied()
@@ -73,12 +74,14 @@ impl<'b> SlotCell<'b> {
 
     /// Whether a transaction of the block read this slot too early. A hint.
     pub fn is_contended(&self) -> bool {
+        // Relaxed: a hint, here and below.
         self.contended.load(Ordering::Relaxed)
     }
 
     /// Notes that a transaction read this slot too early.
     pub fn set_contended(&self) {
         if !self.is_contended() {
+            // Relaxed: a hint.
             self.contended.store(true, Ordering::Relaxed);
         }
     }

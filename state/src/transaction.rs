@@ -128,6 +128,7 @@ impl TransactionWord {
     /// The word at this moment.
     #[inline]
     pub fn load(&self) -> Snapshot {
+        // Acquire: pairs with `update`; who sees a phase sees what was done before it.
         Snapshot(self.0.load(Ordering::Acquire))
     }
 

@@ -62,6 +62,7 @@ impl<'b> Iterator for Waiters<'b> {
         // SAFETY: the list holds only `&'b Waiter`s (see `VersionWord::wait`), and who pushed them wrote
         // `next` before the push, which the taker's acquiring swap sees.
         let waiter = unsafe { self.next.as_ref()? };
+        // Relaxed: the swap that took the list acquired it.
         self.next = waiter.next.load(Ordering::Relaxed);
         Some(waiter)
     }
@@ -132,11 +133,13 @@ impl<'b> VersionWord<'b> {
 
     /// The incarnation that wrote last ([`u32::MAX`]: none). Owner only.
     pub fn stamp(&self) -> u32 {
+        // Relaxed: the owner's, like `last`. Ownership travels with the transaction word, which orders.
         self.stamp.load(Ordering::Relaxed)
     }
 
     /// Notes that this incarnation wrote. Owner only.
     pub fn set_stamp(&self, incarnation: u32) {
+        // Relaxed: as in `stamp`.
         self.stamp.store(incarnation, Ordering::Relaxed);
     }
 
@@ -146,8 +149,10 @@ impl<'b> VersionWord<'b> {
     /// returns.
     #[must_use]
     pub fn wait(&self, waiter: &'b Waiter<'b>) -> bool {
+        // Acquire: pairs with the swaps, so that a caller who need not wait sees what was published.
         let mut seen = self.word.load(Ordering::Acquire);
         while tag(seen) == ESTIMATE {
+            // Relaxed: the exchange below publishes it.
             waiter.next.store(untag(seen).cast(), Ordering::Relaxed);
             // Release: the publisher that takes the list sees the node. Pairs with the swaps below.
             let success = mutation!("wait-relaxed", Ordering::Relaxed, Ordering::AcqRel);
@@ -161,26 +166,31 @@ impl<'b> VersionWord<'b> {
 
     /// Turns the version into an estimate, keeping in mind what it said. Owner only.
     pub fn estimate(&self) {
+        // Relaxed: only the owner changes whether it is an estimate.
         if tag(self.word.load(Ordering::Relaxed)) != ESTIMATE {
             // Not an estimate, so there are no waiters, and only the owner makes one: a store would do, but
             // one kind of write to the word is easier to argue about.
+            // Release: as in `swap`, for whoever reads on to what lies below.
             self.word.swap(tagged::<Waiter<'_>>(ptr::null(), ESTIMATE), Ordering::AcqRel);
         }
     }
 
     /// Whether this is an estimate at the moment.
     pub fn is_estimate(&self) -> bool {
+        // Acquire: pairs with `swap`.
         tag(self.word.load(Ordering::Acquire)) == ESTIMATE
     }
 
     /// Whether there is no version here at the moment.
     pub fn is_absent(&self) -> bool {
+        // Acquire: pairs with `swap`.
         self.word.load(Ordering::Acquire).is_null()
     }
 
     /// Takes the version back: the transaction does not write the cell after all. Owner only.
     #[must_use]
     pub fn retract(&self) -> Displaced<'b> {
+        // Relaxed: the owner's, as in `stamp`.
         let changed = !self.last.load(Ordering::Relaxed).is_null();
         self.last.store(ptr::null_mut(), Ordering::Relaxed);
         Displaced { waiters: self.swap(ptr::null_mut()), changed }
@@ -224,6 +234,7 @@ impl<'b, V: PartialEq> Entry<'b, V> {
     /// What the version says now.
     #[inline]
     pub fn read(&self) -> Version<'b, V> {
+        // Acquire: pairs with `swap`; who sees the word sees its record.
         let word = self.common.word.load(mutation!("read-relaxed", Ordering::Relaxed, Ordering::Acquire));
         let record = untag(word).cast_const().cast::<V>();
         // SAFETY: a word tagged VALUE or DELTA was made from a `&'b V` by `publish`, and the acquiring load
@@ -253,12 +264,14 @@ impl<'b, V: PartialEq> Entry<'b, V> {
     /// Replaces a delta by the value that it folds to, once everything below is final: what readers see is
     /// the same, they only find it faster. Owner only.
     pub fn settle(&self, value: &'b V) {
+        // Relaxed: the owner's, as in `stamp`.
         self.common.last.store(tagged(value, VALUE), Ordering::Relaxed);
         let waiters = self.common.swap(tagged(value, VALUE));
         debug_assert!(waiters.next.is_null(), "a settled version was published before");
     }
 
     fn replace(&self, record: &'b V, kind: usize) -> Displaced<'b> {
+        // Relaxed: the owner's, as in `stamp`.
         let last = self.common.last.load(Ordering::Relaxed);
         let same = tag(last) == kind && {
             // SAFETY: as in `read`; `last` holds the word of an earlier `publish`.
@@ -266,6 +279,7 @@ impl<'b, V: PartialEq> Entry<'b, V> {
             last == record
         };
         let word = tagged(record, kind);
+        // Relaxed: the owner's, as in `stamp`.
         self.common.last.store(word, Ordering::Relaxed);
         Displaced { waiters: self.common.swap(word), changed: !same }
     }
