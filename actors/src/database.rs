@@ -194,28 +194,22 @@ impl CellDatabase {
     fn read_slot(&mut self, account: usize, slot: U256) -> Result<U256, ReadError> {
         self.check()?;
         let worker = self.worker();
-        let (index, incarnation, on_final_state, actor, wiped, existed) = {
+        let (index, incarnation, on_final_state, actor, wiped) = {
             let execution = self.execution();
             let read = &execution.accounts[account];
-            (
-                execution.index,
-                execution.incarnation,
-                execution.on_final_state,
-                read.actor,
-                read.view.wiped,
-                read.existed(),
-            )
+            (execution.index, execution.incarnation, execution.on_final_state, read.actor, read.view.wiped)
         };
         let cell = self.block().directory().slot(actor, slot, worker.arena);
         loop {
-            match cell.view(index, wiped, existed) {
+            let stored = actor.cells.has_source_storage(index);
+            match cell.view(index, wiped, stored) {
                 SlotView::Value(value, floor) => {
                     if !on_final_state {
                         let reader = Reader::new(index, incarnation, floor, Fields::SLOT);
                         cell.readers.register(self.worker().arena.alloc(reader));
                         let unchanged = cell.versions.is_empty()
                             || matches!(
-                                cell.view(index, wiped, existed),
+                                cell.view(index, wiped, stored),
                                 SlotView::Value(second, at) if second == value && at >= floor
                             );
                         if !unchanged {

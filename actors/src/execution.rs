@@ -208,7 +208,8 @@ impl Execution {
         }
         for read in &self.slots {
             let account = &self.accounts[read.account as usize];
-            match read.cell.view(self.index, account.view.wiped, account.existed()) {
+            let stored = account.actor.cells.has_source_storage(self.index);
+            match read.cell.view(self.index, account.view.wiped, stored) {
                 SlotView::Value(value, _) if value == read.value => {}
                 SlotView::Value(..) | SlotView::Blocked(_) | SlotView::Unloaded => {
                     read.cell.set_contended();

@@ -2,7 +2,7 @@
 
 use counterpoint_state::{Chain, Code, Displaced, Fields, Lifecycle, SlotCell};
 use revm::{
-    primitives::{KECCAK_EMPTY, U256},
+    primitives::U256,
     state::{Account, AccountInfo, EvmState},
 };
 
@@ -88,7 +88,6 @@ impl Publisher<'_> {
             };
             let (actor, existed) = (read.actor, !account.is_loaded_as_not_existing());
             let before = Before {
-                wiped: read.view.wiped,
                 nonce: read.view.nonce,
                 balance: read.view.balance,
                 code_hash: read.view.code_hash,
@@ -115,20 +114,18 @@ impl Publisher<'_> {
             }
             return;
         }
-        // An account that the block found without nonce and code has no storage either, says revm's state once
-        // it has changed; that shows when a delegation (EIP-7702) gives it code.
-        let delegated =
-            before.code_hash == KECCAK_EMPTY && account.info.code_hash != KECCAK_EMPTY && before.wiped == 0;
-        let without_storage = || {
-            let base = actor.cells.base().and_then(Option::as_ref);
-            base.is_some_and(AccountInfo::has_no_code_and_nonce)
-        };
-        let lifecycle = if account.is_created() || (delegated && without_storage()) {
+        let lifecycle = if account.is_created() {
             Some(Lifecycle { exists: true, wiped: true })
         } else {
             (!existed).then_some(Lifecycle { exists: true, wiped: false })
         };
+        let versions = self.written.len();
         self.fields(actor, lifecycle, before, &account.info);
+        if self.written.len() == versions && account.info.has_no_code_and_nonce() {
+            // That it was touched has to be seen, see `AccountCells::has_source_storage`.
+            let nonce = self.worker.arena.alloc(account.info.nonce);
+            self.field(actor, &actor.cells.nonce, nonce, Fields::NONCE);
+        }
         if account.is_created() {
             // Its slots never came from the database, so they are not among those that were read.
             for (slot, value) in entries(account.changed_storage_slots()) {
@@ -138,12 +135,13 @@ impl Publisher<'_> {
         }
     }
 
-    /// The slots that were read and then changed.
+    /// The slots that were read and then changed. All that were read, where the transaction is the one that turns
+    /// the source's storage of an account into nothing: these revm's `State` has seen, and keeps.
     fn slots(&mut self, execution: &Execution, state: &EvmState) {
         let mut last = None;
         for read in &execution.slots {
-            let account = match last {
-                Some((position, account)) if position == read.account => account,
+            let (account, keeps) = match last {
+                Some((position, account, keeps)) if position == read.account => (account, keeps),
                 _ => {
                     let actor = execution.accounts[read.account as usize].actor;
                     let account = state.get(&actor.address).filter(|account| {
@@ -152,13 +150,14 @@ impl Publisher<'_> {
                             && !account.is_selfdestructed()
                             && !account.is_empty()
                     });
-                    last = Some((read.account, account));
-                    account
+                    let keeps = actor.cells.loses_source_storage(self.index);
+                    last = Some((read.account, account, keeps));
+                    (account, keeps)
                 }
             };
             if let Some(account) = account
                 && let Some(slot) = account.storage.get(&read.slot)
-                && slot.is_changed()
+                && (slot.is_changed() || keeps)
             {
                 let actor = execution.accounts[read.account as usize].actor;
                 self.slot(execution, actor, read.cell, slot.present_value);
@@ -291,7 +290,6 @@ impl Publisher<'_> {
 
 /// What an account was before the transaction.
 struct Before {
-    wiped: u32,
     nonce: u64,
     balance: U256,
     code_hash: revm::primitives::B256,

@@ -154,6 +154,11 @@ fn add(
             });
         }
     }
+    if change.is_none() && credit.entry.is_none() && account.info.has_no_code_and_nonce() {
+        // That it was touched has to be seen, see `AccountCells::has_source_storage`. Who read its storage too
+        // early notices when the frontier arrives.
+        let _ = cells.nonce.entry(index, worker.arena).publish(worker.arena.alloc(account.info.nonce));
+    }
     if let Some(entry) = credit.entry {
         // A later reader finds the sum at once, and not by folding.
         entry.settle(worker.arena.alloc(account.info.balance));

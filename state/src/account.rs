@@ -235,6 +235,38 @@ impl<'b> AccountCells<'b> {
         Ok(credited)
     }
 
+    /// Whether the source's storage still counts for the transaction at `index`, as far as no wipe says otherwise.
+    ///
+    /// It does not where the source knows no account; and where that account has neither nonce nor code, it does
+    /// not once a transaction has touched it: from then on revm's `State` takes such an account's storage for
+    /// empty. That shows when a delegation (EIP-7702) gives it code.
+    #[inline]
+    pub fn has_source_storage(&self, index: u32) -> bool {
+        match self.base() {
+            Some(Some(info)) => !info.has_no_code_and_nonce() || !self.is_written_below(index),
+            _ => false,
+        }
+    }
+
+    /// Whether the source's storage counts for the transaction at `index` and, if that touches the account, for none
+    /// above it.
+    #[inline]
+    pub fn loses_source_storage(&self, index: u32) -> bool {
+        matches!(self.base(), Some(Some(info)) if info.has_no_code_and_nonce())
+            && self.has_source_storage(index)
+    }
+
+    /// Whether a transaction below `index` left a version in one of the cells.
+    fn is_written_below(&self, index: u32) -> bool {
+        fn any<V: PartialEq>(chain: &Chain<'_, V>, index: u32) -> bool {
+            chain.below(index).any(|entry| !entry.common().is_absent())
+        }
+        any(&self.balance, index)
+            || any(&self.nonce, index)
+            || any(&self.code, index)
+            || any(&self.lifecycle, index)
+    }
+
     /// The last wipe at or below `index`.
     fn last_wipe(&self, index: u32) -> u32 {
         self.lifecycle

@@ -42,9 +42,10 @@ impl<'b> SlotCell<'b> {
     }
 
     /// What the slot holds for the transaction at `index`, in an account whose storage was last wiped by the
-    /// transaction at `wiped` (0: not in this block). `exists` tells whether the account exists in the source.
+    /// transaction at `wiped` (0: not in this block). `stored` tells whether the source's storage of the account
+    /// counts, see [`AccountCells::has_source_storage`](crate::AccountCells::has_source_storage).
     #[inline]
-    pub fn view(&self, index: u32, wiped: u32, exists: bool) -> SlotView<'b> {
+    pub fn view(&self, index: u32, wiped: u32, stored: bool) -> SlotView<'b> {
         match self.versions.visible(index) {
             // A version at the wipe's own index was written after the wipe: a contract created there.
             Visible::Value(at, value) if at >= wiped => SlotView::Value(*value, at),
@@ -52,7 +53,7 @@ impl<'b> SlotCell<'b> {
             Visible::Blocked(version) if version.index() >= wiped => SlotView::Blocked(version),
             Visible::Blocked(_) => SlotView::Value(U256::ZERO, wiped),
             Visible::None if wiped > 0 => SlotView::Value(U256::ZERO, wiped),
-            Visible::None if !exists => SlotView::Value(U256::ZERO, 0),
+            Visible::None if !stored => SlotView::Value(U256::ZERO, 0),
             Visible::None => self.base().map_or(SlotView::Unloaded, |value| SlotView::Value(value, 0)),
         }
     }

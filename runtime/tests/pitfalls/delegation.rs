@@ -270,3 +270,54 @@ fn a_plain_transfers_recipient_gets_a_delegation() {
         case.check_success();
     }
 }
+
+/// revm's state takes the storage of an account that it knew without nonce and code for empty once the account was
+/// touched. A delegation lets it be read.
+#[test]
+fn storage_of_a_codeless_account_goes_with_the_first_touch() {
+    const TOUCHES: usize = 6;
+    for spec in FORKS {
+        for touch in 0..TOUCHES {
+            let mut case = with_delegates(spec);
+            let authority = address(10);
+            let info = AccountInfo::default().with_balance(U256::from(5));
+            case.memory.insert_account(
+                authority,
+                info,
+                [(U256::from(1), U256::from(9)), (U256::from(2), U256::from(8))],
+            );
+            for number in 20..30 {
+                case.rich(number);
+            }
+            case.contract_with(address(FORWARDER), forwarder(), U256::from(3), &[]);
+            match touch {
+                0 => (),
+                1 => drop(case.send(address(20), authority, 3)),
+                2 => drop(case.send(address(20), authority, 0)),
+                3 => drop(case.call(address(20), address(FORWARDER), &[word(authority), word(3)])),
+                4 => drop(case.call(address(20), address(FORWARDER), &[word(authority), word(0)])),
+                // A fee of zero for the beneficiary.
+                _ => {
+                    case.env.beneficiary = authority;
+                    let mut tx = template(address(20));
+                    tx.kind = TxKind::Call(address(99));
+                    tx.gas_price = case.env.basefee.into();
+                    tx.gas_priority_fee = None;
+                    case.push(tx);
+                }
+            }
+            // Delegates and reads at once, and reads again when the delegation is there. What was read in the very
+            // transaction that touched it first, revm keeps.
+            let read = case.call(address(21), authority, &ask(READ, 1)).data.clone();
+            case.transactions.pop();
+            let mut tx = authorizing(address(21), authority, &[(authority, 0, address(STORE))]);
+            tx.data = read;
+            case.transactions.push(tx);
+            case.call(address(22), authority, &ask(READ, 1));
+            case.call(address(22), authority, &ask(READ, 2));
+            case.call(address(23), authority, &write(1, 4));
+            case.call(address(24), authority, &ask(READ, 1));
+            case.check_success();
+        }
+    }
+}
