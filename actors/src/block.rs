@@ -19,6 +19,7 @@ use revm::{
 use crate::{
     chaos::Chaos,
     directory::{Actor, Directory},
+    loading::Inbox,
     mailbox::Letter,
     message::Message,
     worker::{Space, WorkerContext},
@@ -39,6 +40,8 @@ pub struct BlockState {
     pub cfg: CfgEnv,
     transactions: Arc<[TxEnv]>,
     pub(crate) source: Arc<dyn StateSource>,
+    /// The answers of a source that answers later.
+    pub(crate) inbox: Option<Arc<Inbox>>,
     pub(crate) id: u64,
     pub(crate) chaos: Option<Chaos>,
     precompiles: &'static Precompiles,
@@ -64,7 +67,8 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 
 impl BlockState {
     /// The state of a block that this many workers will execute. Memory comes from `arenas`, as far as there are
-    /// any.
+    /// any. `wake` is called when a source that answers later has answered.
+    #[expect(clippy::too_many_arguments, reason = "what a block is made of")]
     pub fn new(
         env: BlockEnv,
         cfg: CfgEnv,
@@ -73,8 +77,10 @@ impl BlockState {
         workers: usize,
         arenas: &mut Vec<Arena>,
         chaos: Option<Chaos>,
+        wake: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self {
+            inbox: source.deferred().is_some().then(|| Arc::new(Inbox::new(wake))),
             directory: Directory::new(expected_accounts(&transactions)),
             beneficiary: OnceLock::new(),
             precompiles: Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec)),
@@ -140,7 +146,7 @@ impl BlockState {
         let space: *const Space = &*self.spaces[worker];
         // SAFETY: the space lives as long as the block, see `BlockState`.
         let space: &'static Space = unsafe { &*space };
-        WorkerContext { arena: &space.arena, counters: &space.counters }
+        WorkerContext { arena: &space.arena, requests: &space.requests, counters: &space.counters }
     }
 
     /// The disorder to execute the block in, if any.

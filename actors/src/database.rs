@@ -1,7 +1,7 @@
 //! revm's `Database` over the block's cells: a read that must wait suspends its fiber.
 
 use corosensei::Yielder;
-use counterpoint_state::{Fields, NotReady, Reader, SlotView, SourceError, StateSource, VersionWord};
+use counterpoint_state::{Fields, Known, NotReady, Reader, SlotView, SourceError, StateSource, VersionWord};
 use revm::{
     bytecode::Bytecode,
     database_interface::{DBErrorMarker, Database},
@@ -13,6 +13,7 @@ use crate::{
     block::BlockState,
     execution::{AccountRead, Execution, Stop},
     fiber::{Order, Request, on_worker_stack},
+    loading::Place,
     worker::WorkerContext,
 };
 
@@ -128,10 +129,54 @@ impl CellDatabase {
     /// Waits until a version is there, or may be.
     #[cold]
     fn wait(&mut self, version: &'static VersionWord<'static>) -> Result<(), ReadError> {
+        self.park(Request::Wait(version.waiting()))
+    }
+
+    /// Makes the value before the block known: asks a source that answers at once, or waits for the answer of one
+    /// that does not, which is asked once.
+    #[cold]
+    fn load(&mut self, place: Place) -> Result<(), ReadError> {
+        if !self.block().is_deferred() {
+            let worker = self.worker();
+            return match self.ask(|source| place.ask(source)) {
+                Ok(answer) => {
+                    // Nobody waits where the source answers at once.
+                    let _ = place.note(Ok(answer), &worker);
+                    Ok(())
+                }
+                Err(error) => self.stop(Stop::Source(error)),
+            };
+        }
+        match place.known() {
+            Known::Value => Ok(()),
+            Known::Failed(error) => self.stop(Stop::Source(error.0.clone())),
+            Known::Asked(word) => self.park(Request::Load(word)),
+            Known::Nothing => {
+                // SAFETY: the block outlives the run, see `Link`.
+                let block: &BlockState = unsafe { &*self.link().block };
+                block.ask_for(place, &self.worker());
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes known what a credit will be added to: the frontier does not wait for it.
+    pub(crate) fn load_beneficiary(&mut self) -> Result<(), ReadError> {
+        if !self.block().is_deferred() {
+            return Ok(());
+        }
+        let actor = self.block().beneficiary(&self.worker());
+        while actor.cells.base().is_none() {
+            self.load(Place::Account(actor))?;
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, request: Request) -> Result<(), ReadError> {
         if self.link().yielder.is_null() {
             return self.stop(Stop::MustWait);
         }
-        self.suspend(Request::Wait(version))?;
+        self.suspend(request)?;
         self.check()
     }
 
@@ -182,10 +227,7 @@ impl CellDatabase {
                     accounts.push(AccountRead { actor, view, fields });
                     return Ok(accounts.len() - 1);
                 }
-                Err(NotReady::Unloaded) => match self.ask(|source| source.account(address)) {
-                    Ok(info) => actor.cells.set_base(info, self.worker().arena),
-                    Err(error) => return self.stop(Stop::Source(error)),
-                },
+                Err(NotReady::Unloaded) => self.load(Place::Account(actor))?,
                 Err(NotReady::Blocked(version)) => self.wait(version)?,
             }
         }
@@ -219,10 +261,7 @@ impl CellDatabase {
                     self.execution().note_slot(account, slot, cell, value);
                     return Ok(value);
                 }
-                SlotView::Unloaded => match self.ask(|source| source.storage(actor.address, slot)) {
-                    Ok(value) => cell.set_base(value, self.worker().arena),
-                    Err(error) => return self.stop(Stop::Source(error)),
-                },
+                SlotView::Unloaded => self.load(Place::Slot { account: actor.address, slot, cell })?,
                 SlotView::Blocked(version) => self.wait(version)?,
             }
         }
@@ -253,15 +292,12 @@ impl Database for CellDatabase {
     fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, ReadError> {
         self.check()?;
         // Code that the block deployed comes with its account; what is asked for here is the source's.
-        if let Some(code) = self.block().directory().code(code_hash) {
-            return Ok(code);
-        }
-        match self.ask(|source| source.code(code_hash)) {
-            Ok(code) => {
-                self.block().directory().keep_code(code_hash, code.clone());
-                Ok(code)
+        let code = self.block().directory().code(code_hash, self.worker().arena);
+        loop {
+            if let Some(code) = code.get() {
+                return Ok(code.clone());
             }
-            Err(error) => self.stop(Stop::Source(error)),
+            self.load(Place::Code(code_hash, code))?;
         }
     }
 
@@ -288,9 +324,12 @@ impl Database for CellDatabase {
 
     fn block_hash(&mut self, number: u64) -> Result<B256, ReadError> {
         self.check()?;
-        match self.ask(|source| source.block_hash(number)) {
-            Ok(hash) => Ok(hash),
-            Err(error) => self.stop(Stop::Source(error)),
+        let hash = self.block().directory().block_hash(number, self.worker().arena);
+        loop {
+            if let Some(hash) = hash.get() {
+                return Ok((*hash).into());
+            }
+            self.load(Place::BlockHash(number, hash))?;
         }
     }
 }

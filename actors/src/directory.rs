@@ -3,7 +3,7 @@
 use std::{fmt, hash::BuildHasher};
 
 use counterpoint_state::{
-    AccountCells, Arena, Index, SlotCell,
+    AccountCells, Arena, Base, Index, SlotCell,
     sync::unordered::{AtomicU32, Ordering},
 };
 use foldhash::quality::SeedableRandomState;
@@ -47,7 +47,8 @@ pub struct Directory<'b> {
     actors: HashMap<Address, &'b Actor<'b>, SeedableRandomState>,
     slots: Index<'b, Slot<'b>>,
     hasher: SeedableRandomState,
-    code: HashMap<B256, Bytecode, SeedableRandomState>,
+    code: HashMap<B256, &'b Base<'b, Bytecode>, SeedableRandomState>,
+    block_hashes: HashMap<u64, &'b Base<'b, U256>, SeedableRandomState>,
     ids: AtomicU32,
 }
 
@@ -59,6 +60,7 @@ impl<'b> Directory<'b> {
             actors: HashMap::with_capacity_and_hasher(accounts, hasher.clone()),
             slots: Index::new(),
             code: HashMap::with_hasher(hasher.clone()),
+            block_hashes: HashMap::with_hasher(hasher.clone()),
             hasher,
             ids: AtomicU32::new(0),
         }
@@ -99,16 +101,16 @@ impl<'b> Directory<'b> {
         &slot.cell
     }
 
-    /// Code that the source has given.
+    /// The source's code with this hash.
     #[inline(never)]
-    pub fn code(&self, hash: B256) -> Option<Bytecode> {
-        self.code.pin().get(&hash).cloned()
+    pub fn code(&self, hash: B256, arena: &'b Arena) -> &'b Base<'b, Bytecode> {
+        self.code.pin().get_or_insert_with(hash, || arena.alloc(Base::default()))
     }
 
-    /// Keeps code that the source has given.
+    /// The hash of the ancestor block with this number, as a word.
     #[inline(never)]
-    pub fn keep_code(&self, hash: B256, code: Bytecode) {
-        self.code.pin().insert(hash, code);
+    pub fn block_hash(&self, number: u64, arena: &'b Arena) -> &'b Base<'b, U256> {
+        self.block_hashes.pin().get_or_insert_with(number, || arena.alloc(Base::default()))
     }
 }
 

@@ -12,7 +12,7 @@ use corosensei::{
     Coroutine, CoroutineResult, Yielder,
     stack::{DefaultStack, Stack},
 };
-use counterpoint_state::VersionWord;
+use counterpoint_state::WaitWord;
 
 use crate::{
     block::BlockState,
@@ -42,7 +42,9 @@ pub(crate) enum Request {
     /// The execution has ended; the fiber is idle.
     Done(Box<Execution>),
     /// Park this until the version is there.
-    Wait(&'static VersionWord<'static>),
+    Wait(&'static WaitWord<'static>),
+    /// Park this until the source has answered.
+    Load(&'static WaitWord<'static>),
     /// Let others run first.
     Pause,
 }
@@ -53,7 +55,9 @@ pub enum Yielded {
     /// The execution has ended; the fiber can run another.
     Done(Box<Execution>),
     /// It waits for this version.
-    Wait(&'static VersionWord<'static>),
+    Wait(&'static WaitWord<'static>),
+    /// It waits for this answer of the source.
+    Load(&'static WaitWord<'static>),
     /// It lets others run first.
     Pause,
 }
@@ -124,6 +128,7 @@ impl Fiber {
         match catch_unwind(AssertUnwindSafe(|| self.coroutine.resume(order))) {
             Ok(CoroutineResult::Yield(Request::Done(execution))) => Ok(Yielded::Done(execution)),
             Ok(CoroutineResult::Yield(Request::Wait(version))) => Ok(Yielded::Wait(version)),
+            Ok(CoroutineResult::Yield(Request::Load(word))) => Ok(Yielded::Load(word)),
             Ok(CoroutineResult::Yield(Request::Pause)) => Ok(Yielded::Pause),
             Ok(CoroutineResult::Return(())) => Err("the fiber ended".to_owned()),
             Err(panic) => Err(panic_message(&*panic)),

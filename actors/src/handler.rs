@@ -36,6 +36,7 @@ impl Handler for ActorHandler {
         if loaded || ctx.journal_mut().db_mut().execution().exact {
             return post_execution::reward_beneficiary(ctx, gas).map_err(EVMError::from);
         }
+        ctx.journal_mut().db_mut().load_beneficiary().map_err(EVMError::Database)?;
         let basefee = u128::from(ctx.block().basefee());
         let price = ctx.tx().effective_gas_price(basefee);
         // EIP-1559: the base fee is burnt.

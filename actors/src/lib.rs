@@ -14,6 +14,7 @@ mod evm;
 mod execution;
 mod fiber;
 mod handler;
+mod loading;
 pub mod mailbox;
 mod memory;
 mod message;

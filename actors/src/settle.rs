@@ -82,7 +82,8 @@ fn find(
                 let answer =
                     catch_unwind(ask).map_err(|panic| Unsettled::Panicked(panic_message(&*panic)))?;
                 let info = answer.map_err(Unsettled::Source)?;
-                cells.set_base(info, worker.arena);
+                // Nobody waits: a source that answers later was asked while the transaction was executed.
+                let _ = cells.set_base(info, worker.arena);
             }
             Err(NotReady::Blocked(version)) => {
                 unreachable!("everything below the frontier is final, but {version:?} is an estimate")

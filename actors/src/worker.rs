@@ -1,9 +1,9 @@
 //! What a worker brings along when it runs a transaction: its memory for the block, and its counters.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use counterpoint_state::{
-    Arena, Waiter,
+    Arena, Request, Waiter,
     sync::unordered::{AtomicU64, Ordering},
 };
 
@@ -22,6 +22,8 @@ pub struct Counters {
     pub hops: Counter,
     /// Messages that went through a mailbox.
     pub queued: Counter,
+    /// Keys that the source was asked for.
+    pub requests: Counter,
     /// Transactions run without a fiber.
     pub fiberless: Counter,
     /// Estimates entered by prediction.
@@ -52,13 +54,15 @@ impl Counter {
 pub struct Space {
     /// Its allocations. Used by the owning worker only.
     pub(crate) arena: Arena,
+    /// What it will ask the source for. Used by the owning worker only.
+    pub(crate) requests: RefCell<Vec<Request>>,
     /// Its counters.
     pub counters: Counters,
 }
 
 impl Space {
     pub(crate) fn new(arena: Arena) -> Self {
-        Self { arena, counters: Counters::default() }
+        Self { arena, requests: RefCell::default(), counters: Counters::default() }
     }
 }
 
@@ -69,6 +73,7 @@ impl Space {
 #[derive(Clone, Copy)]
 pub struct WorkerContext {
     pub(crate) arena: &'static Arena,
+    pub(crate) requests: &'static RefCell<Vec<Request>>,
     /// The worker's counters.
     pub counters: &'static Counters,
 }

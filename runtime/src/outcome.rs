@@ -106,6 +106,8 @@ pub struct Statistics {
     pub hops: u64,
     /// Those of them that were handled where they were sent, without a queue.
     pub inline_hops: u64,
+    /// Keys that a source was asked for that answers later, ahead or when they were needed.
+    pub requests: u64,
     /// Transactions that ran on a worker's own stack, without a fiber.
     pub fiberless: u64,
     /// Estimates entered by prediction.

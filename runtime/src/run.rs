@@ -41,7 +41,7 @@ pub(crate) struct BlockRun {
     pub(crate) state: BlockState,
     pub(crate) frontier: Frontier,
     pub(crate) begins: Begins,
-    /// Whether begins go through the mailboxes: not with one worker, which begins everything in order.
+    /// Whether begins go through the mailboxes.
     pub(crate) uses_mailboxes: bool,
     /// Fibers in flight.
     fibers: CachePadded<AtomicU32>,
@@ -80,6 +80,8 @@ impl BlockRun {
         keep_states: bool,
     ) -> Self {
         let transactions = state.len();
+        // One worker begins everything in order, unless it goes on to others while one waits for the source.
+        let uses_mailboxes = workers > 1 || state.is_deferred();
         let queues: Box<[_]> =
             (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
         // SAFETY: nobody else has the queues yet.
@@ -91,8 +93,8 @@ impl BlockRun {
             stealers,
             state,
             frontier: Frontier::new(),
-            begins: Begins::new(transactions, workers == 1),
-            uses_mailboxes: workers > 1,
+            begins: Begins::new(transactions, !uses_mailboxes),
+            uses_mailboxes,
             fibers: CachePadded::default(),
             presence: Presence::new(transactions == 0),
             failure: Mutex::new(None),
@@ -160,7 +162,10 @@ impl BlockRun {
 
     /// Whether there may be something to do. For a worker that is about to sleep.
     pub(crate) fn may_have_work(&self) -> bool {
-        self.is_done() || self.stealers.iter().any(|queue| queue.len() >= WORTH_STEALING) || self.can_begin()
+        self.is_done()
+            || self.state.has_answers()
+            || self.stealers.iter().any(|queue| queue.len() >= WORTH_STEALING)
+            || self.can_begin()
     }
 
     /// Whether the next transaction could begin.
@@ -181,6 +186,12 @@ impl BlockRun {
                 (fibers < self.limits.fibers).then_some(fibers + 1)
             })
             .is_ok()
+    }
+
+    /// For the frontier's transaction, which always gets one.
+    pub(crate) fn reserve_fiber(&self) {
+        // Relaxed: as in `acquire_fiber`.
+        self.fibers.fetch_add(1, Ordering::Relaxed);
     }
 
     fn release_fiber(&self) {
@@ -206,6 +217,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) context: WorkerContext,
     /// The frontier's transaction, to be taken up next: not in the queue, where it would look like surplus.
     next: Option<u32>,
+    /// For the worker that asks ahead, where the source answers later: how many transactions it has asked for.
+    pub(crate) asked_ahead: Option<u32>,
     /// Executions that were committed, to be used again.
     #[expect(clippy::vec_box, reason = "the boxes travel on, to bodies and fibers")]
     pub(crate) used: Vec<Box<Execution>>,
@@ -220,7 +233,7 @@ impl<'a> Visit<'a> {
         // SAFETY: the caller's.
         let context = unsafe { run.state.worker(worker) };
         run.presence.enter();
-        Self { run, worker, context, next: None, used: Vec::new() }
+        Self { run, worker, context, next: None, asked_ahead: None, used: Vec::new() }
     }
 
     fn queue(&self) -> &Deque<u32> {
@@ -260,6 +273,18 @@ impl<'a> Visit<'a> {
         // The frontier may have arrived at a transaction that was received from its mailbox before it counted as
         // routed, and then nobody began it. Whoever drains at the moment looks once more for this.
         mutation!("route-without-drain", (), self.drain());
+    }
+
+    /// Asks for what the transactions in the window name, as far as that was not done, if that is this worker's part.
+    pub(crate) fn ask_ahead(&mut self) {
+        let (run, Some(asked)) = (self.run, self.asked_ahead) else { return };
+        let end = run.frontier.passed().saturating_add(run.limits.window).min(run.last());
+        for index in asked + 1..=end {
+            run.state.ask_ahead(index, &self.context);
+        }
+        if end > asked {
+            self.asked_ahead = Some(end);
+        }
     }
 
     /// After this worker stored something that the frontier's arrival would have found (a parking, a

@@ -44,7 +44,7 @@ pub struct Runtime {
 struct Pool {
     /// Blocks in execution.
     runs: RwLock<Vec<Arc<BlockRun>>>,
-    work: EventCount,
+    work: Arc<EventCount>,
     store: Store,
     closing: AtomicBool,
 }
@@ -128,7 +128,7 @@ impl Builder {
         }
         let pool = Arc::new(Pool {
             runs: RwLock::new(Vec::new()),
-            work: EventCount::new(),
+            work: Arc::default(),
             store: Store::default(),
             closing: AtomicBool::new(false),
         });
@@ -185,6 +185,10 @@ impl Runtime {
             workers,
             &mut self.pool.store.arenas(),
             self.settings.chaos.map(Chaos::new),
+            {
+                let work = Arc::clone(&self.pool.work);
+                move || work.notify_waiting()
+            },
         );
         let limits = Limits {
             fibers: u32::try_from(self.settings.fibers).unwrap_or(u32::MAX),
@@ -236,6 +240,7 @@ impl Runtime {
             statistics.invalidated += counters.invalidated.get();
             statistics.hops += counters.hops.get();
             statistics.inline_hops += counters.hops.get() - counters.queued.get();
+            statistics.requests += counters.requests.get();
             statistics.fiberless += counters.fiberless.get();
             statistics.predicted += counters.predicted.get();
         }
@@ -272,6 +277,11 @@ impl Pool {
     fn lead(&self, run: &BlockRun, kit: &mut Kit) {
         // SAFETY: worker 0 of a block is the thread that called `execute`, and it holds the block.
         let mut visit = unsafe { Visit::new(run, 0) };
+        if run.state.is_deferred() {
+            visit.asked_ahead = Some(0);
+            visit.ask_ahead();
+            run.state.send_requests(&visit.context);
+        }
         if run.uses_mailboxes {
             visit.send_begins();
         }

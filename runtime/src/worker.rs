@@ -2,11 +2,22 @@
 
 use counterpoint_actors::{End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline};
 use counterpoint_state::{
-    Arena, Waiter,
+    Arena, WaitWord, Waiter,
     sync::{Mutex, MutexGuard},
 };
 
 use crate::{outcome::ExecuteError, run::Visit};
+
+/// What a fiber is parked for.
+#[derive(Clone, Copy)]
+enum For {
+    /// The version of a lower transaction, or the frontier.
+    Version(&'static WaitWord<'static>),
+    /// The source's answer.
+    Source(&'static WaitWord<'static>),
+    /// Nothing: others go first.
+    Others,
+}
 
 /// An incarnation from this one on waits for the frontier: what it reads there is final.
 const LAST_SPECULATION: u32 = 1;
@@ -82,6 +93,19 @@ impl Visit<'_> {
         if self.run.is_done() {
             return false;
         }
+        if self.run.state.is_deferred() {
+            let (state, context) = (&self.run.state, self.context);
+            state.receive(&context, self);
+            self.ask_ahead();
+            let worked = self.work(kit, store);
+            // Before the worker turns to anything else: somebody is parked for them.
+            self.run.state.send_requests(&self.context);
+            return worked;
+        }
+        self.work(kit, store)
+    }
+
+    fn work(&mut self, kit: &mut Kit, store: &Store) -> bool {
         if let Some(index) = self.claim_ready() {
             self.continue_transaction(index, kit, store);
         } else if let Some((index, reserved)) = self.claim_next() {
@@ -175,26 +199,36 @@ impl Visit<'_> {
                 self.context.counters.fiberless.increment();
                 return self.ended(index, execution, kit, store);
             }
-            // There is no work to keep, so it waits for the frontier without a fiber.
             execution.abandon(&mut body.written);
             estimate(&body.written);
-            kit.keep_execution(execution);
-            run.state.word(index).defer();
-            return self.look_for_frontier(index);
+            if !on_final_state {
+                // There is no work to keep, so it waits for the frontier without a fiber.
+                kit.keep_execution(execution);
+                run.state.word(index).defer();
+                return self.look_for_frontier(index);
+            }
         }
 
-        let reserved = reserved || self.acquire_fiber();
+        // At the frontier only the source is waited for, and there is always a fiber.
+        if on_final_state {
+            run.reserve_fiber();
+        }
+        let reserved = on_final_state || reserved || self.acquire_fiber();
         let fiber = if reserved { kit.fiber(store).ok() } else { None };
         let Some(mut fiber) = fiber else {
             if reserved {
                 self.release_fiber();
+            }
+            if on_final_state {
+                return run
+                    .fail(ExecuteError::Internal("the system refuses the memory for a stack".to_owned()));
             }
             // No fiber to be had. It will not need one at the frontier.
             kit.keep_execution(execution);
             run.state.word(index).defer();
             return self.look_for_frontier(index);
         };
-        execution.reset(index, incarnation, false, body.exact);
+        execution.reset(index, incarnation, on_final_state, body.exact);
         self.disturb(&mut execution);
         // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
         // suspended when the block is given up is cancelled before.
@@ -223,11 +257,15 @@ impl Visit<'_> {
                     self.release_fiber();
                     return self.ended(index, execution, kit, store);
                 }
-                Ok(Yielded::Wait(version)) => match self.park(index, fiber, Some(version)) {
+                Ok(Yielded::Wait(version)) => match self.park(index, fiber, For::Version(version)) {
                     Some(again) => fiber = again,
                     None => return,
                 },
-                Ok(Yielded::Pause) => match self.park(index, fiber, None) {
+                Ok(Yielded::Load(answer)) => match self.park(index, fiber, For::Source(answer)) {
+                    Some(again) => fiber = again,
+                    None => return,
+                },
+                Ok(Yielded::Pause) => match self.park(index, fiber, For::Others) {
                     Some(again) => fiber = again,
                     None => return,
                 },
@@ -242,14 +280,8 @@ impl Visit<'_> {
         }
     }
 
-    /// Parks a fiber with the version that it waits for; with none, it only steps aside. Gives the fiber back
-    /// if it can go on at once.
-    fn park(
-        &mut self,
-        index: u32,
-        fiber: Fiber,
-        version: Option<&'static counterpoint_state::VersionWord<'static>>,
-    ) -> Option<Fiber> {
+    /// Parks a fiber with what it waits for. Gives the fiber back if it can go on at once.
+    fn park(&mut self, index: u32, fiber: Fiber, reason: For) -> Option<Fiber> {
         let word = self.run.state.word(index);
         // SAFETY: the caller owns the transaction, until `park` below succeeds.
         let body = unsafe { self.run.body(index) };
@@ -258,15 +290,21 @@ impl Visit<'_> {
         // waits. From here on another worker may have it.
         let Some(ticket) = word.park() else { return body.fiber.take() };
         self.context.counters.parked.increment();
-        let Some(version) = version else {
-            if word.wake(ticket) {
-                self.push(index);
+        let awaited = match reason {
+            For::Version(awaited) | For::Source(awaited) => awaited,
+            For::Others => {
+                if word.wake(ticket) {
+                    self.push(index);
+                }
+                return None;
             }
-            return None;
         };
         let waiter = self.context.waiter(Waiter::new(index, ticket));
-        if version.wait(waiter) {
-            self.look_for_frontier(index);
+        if awaited.wait(waiter) {
+            // The source answers whether the frontier has arrived or not.
+            if matches!(reason, For::Version(_)) {
+                self.look_for_frontier(index);
+            }
             return None;
         }
         if !word.unpark(ticket) {

@@ -1,6 +1,6 @@
 //! An account's cells: lifecycle, code, nonce and balance, each with its own versions.
 
-use std::{marker::PhantomData, ptr, sync::LazyLock};
+use std::sync::LazyLock;
 
 use revm::{
     bytecode::Bytecode,
@@ -10,10 +10,11 @@ use revm::{
 
 use crate::{
     arena::Arena,
+    base::Base,
     chain::{Chain, Visible},
     readers::{Fields, Readers},
-    sync::{AtomicPtr, Ordering},
     version::{Version, VersionWord},
+    waiting::Waiters,
 };
 
 /// A version of an account's lifecycle.
@@ -57,8 +58,7 @@ pub struct AccountCells<'b> {
     pub balance: Chain<'b, U256>,
     /// Who read any of the cells.
     pub readers: Readers<'b>,
-    base: AtomicPtr<Option<AccountInfo>>,
-    lifetime: PhantomData<&'b AccountInfo>,
+    base: Base<'b, Option<AccountInfo>>,
 }
 
 /// An account as the transaction at some index finds it.
@@ -125,20 +125,21 @@ impl<'b> AccountCells<'b> {
     /// The source's answer, if it is known.
     #[inline]
     pub fn base(&self) -> Option<&'b Option<AccountInfo>> {
-        // Acquire: pairs with the store in `set_base`.
-        let base = self.base.load(Ordering::Acquire);
-        // SAFETY: set by `set_base` only, from a `&'b Option<AccountInfo>`.
-        unsafe { base.as_ref() }
+        self.base.get()
     }
 
-    /// Notes the source's answer. Two answers to the same question are equal, so the last one may stay.
-    pub fn set_base(&self, mut info: Option<AccountInfo>, arena: &'b Arena) {
+    /// The source's answer, as far as it is known.
+    pub fn source(&self) -> &Base<'b, Option<AccountInfo>> {
+        &self.base
+    }
+
+    /// Notes the source's answer.
+    pub fn set_base(&self, mut info: Option<AccountInfo>, arena: &'b Arena) -> Waiters<'b> {
         if let Some(info) = &mut info {
             // A host's own id means nothing to revm's journal here.
             info.account_id = None;
         }
-        // Release: pairs with the acquire in `base`.
-        self.base.store(ptr::from_ref(arena.alloc_owned(info)).cast_mut(), Ordering::Release);
+        self.base.set(arena.alloc_owned(info))
     }
 
     /// The account as the transaction at `index` finds it.

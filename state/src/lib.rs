@@ -10,7 +10,9 @@
 //!
 //! | module | protocol |
 //! |---|---|
-//! | [`version`] | one word per version: publish, estimate, retract, and who waits |
+//! | [`waiting`] | one word: something, or who waits for it |
+//! | [`version`] | one word per version: publish, estimate, retract |
+//! | [`base`] | what was there before the block: one request for each key |
 //! | [`chain`] | a cell's sorted versions |
 //! | [`index`] | from keys to cells |
 //! | [`readers`] | who read a cell, against who writes it |
@@ -22,27 +24,33 @@
 
 pub mod account;
 pub mod arena;
+pub mod base;
 pub mod chain;
 pub mod changeset;
 pub mod event;
 pub mod frontier;
 pub mod index;
 pub mod readers;
+pub mod request;
 pub mod slot;
 pub mod source;
 pub mod sync;
 pub mod transaction;
 pub mod version;
+pub mod waiting;
 
 pub use account::{AccountCells, AccountView, Code, Lifecycle, NotReady};
 pub use arena::Arena;
+pub use base::{Base, Failure, Known};
 pub use chain::Chain;
 pub use changeset::Changeset;
 pub use event::EventCount;
 pub use frontier::Frontier;
 pub use index::Index;
 pub use readers::{Fields, Reader, Readers};
+pub use request::{Answer, DeferredSource, Key, Request};
 pub use slot::{SlotCell, SlotView};
 pub use source::{MemorySource, MissingError, SourceError, StateSource};
 pub use transaction::{Invalidated, Phase, Snapshot, TransactionWord};
-pub use version::{Displaced, Entry, Version, VersionWord, Waiter, Waiters};
+pub use version::{Displaced, Entry, Version, VersionWord};
+pub use waiting::{WaitWord, Waiter, Waiters};

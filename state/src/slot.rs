@@ -1,15 +1,15 @@
 //! A storage slot's cell: its versions, its readers, and its value before the block.
 
-use std::{marker::PhantomData, ptr};
-
 use revm::primitives::U256;
 
 use crate::{
     arena::Arena,
+    base::Base,
     chain::{Chain, Visible},
     readers::Readers,
-    sync::{AtomicBool, AtomicPtr, Ordering},
+    sync::unordered::{AtomicBool, Ordering},
     version::VersionWord,
+    waiting::Waiters,
 };
 
 /// The cell of one storage slot.
@@ -19,9 +19,8 @@ pub struct SlotCell<'b> {
     pub versions: Chain<'b, U256>,
     /// Who read it.
     pub readers: Readers<'b>,
-    base: AtomicPtr<U256>,
+    base: Base<'b, U256>,
     contended: AtomicBool,
-    lifetime: PhantomData<&'b U256>,
 }
 
 /// What a slot holds below an index.
@@ -61,16 +60,17 @@ impl<'b> SlotCell<'b> {
     /// The value before the block, if it is known.
     #[inline]
     pub fn base(&self) -> Option<U256> {
-        // Acquire: pairs with the store in `set_base`.
-        let base = self.base.load(Ordering::Acquire);
-        // SAFETY: set by `set_base` only, from a `&'b U256`.
-        unsafe { base.as_ref() }.copied()
+        self.base.get().copied()
     }
 
-    /// Notes the source's answer. Two answers to the same question are equal, so the last one may stay.
-    pub fn set_base(&self, value: U256, arena: &'b Arena) {
-        // Release: pairs with the acquire in `base`.
-        self.base.store(ptr::from_ref(arena.alloc(value)).cast_mut(), Ordering::Release);
+    /// The value before the block, as far as it is known.
+    pub fn source(&self) -> &Base<'b, U256> {
+        &self.base
+    }
+
+    /// Notes the source's answer.
+    pub fn set_base(&self, value: U256, arena: &'b Arena) -> Waiters<'b> {
+        self.base.set(arena.alloc(value))
     }
 
     /// Whether a transaction of the block read this slot too early. A hint.

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
+use crate::request::DeferredSource;
 use revm::{
     bytecode::Bytecode,
     database_interface::{DBErrorMarker, DatabaseRef},
@@ -57,6 +58,12 @@ pub trait StateSource: Send + Sync {
 
     /// The hash of the ancestor block with this number.
     fn block_hash(&self, number: u64) -> Result<B256, SourceError>;
+
+    /// The other way to ask this source, for one that takes its time: the runtime then asks in this way alone, and
+    /// no worker waits for an answer. `None`, the default: the methods above answer at once.
+    fn deferred(&self) -> Option<&dyn DeferredSource> {
+        None
+    }
 }
 
 /// State in memory.

@@ -1,72 +1,12 @@
 //! One transaction's version of one cell, in one atomic word: absent, a value, a delta, or an estimate with
 //! the fibers that wait for it.
-//!
-//! The word is a tagged pointer, so that "is it still an estimate?" and "add me to its waiters" are one
-//! compare-and-swap, and "here is the value" and "who waits for it?" are one swap. A waiter is therefore
-//! either in the list that the publisher takes, or sees that there is nothing left to wait for: no wake-up
-//! can fall between.
 
 use std::{marker::PhantomData, ptr};
 
-use crate::sync::{AtomicPtr, AtomicU32, Ordering, mutation};
-
-const TAG: usize = 0b11;
-const VALUE: usize = 0b01;
-const DELTA: usize = 0b10;
-const ESTIMATE: usize = 0b11;
-
-type Word = *mut ();
-
-fn tag(word: Word) -> usize {
-    word.addr() & TAG
-}
-
-fn untag(word: Word) -> Word {
-    word.map_addr(|address| address & !TAG)
-}
-
-fn tagged<T>(pointer: *const T, tag: usize) -> Word {
-    const { assert!(align_of::<T>() > TAG, "the tag needs the low bits") };
-    pointer.cast_mut().cast::<()>().map_addr(|address| address | tag)
-}
-
-/// A parked fiber's place in the waiting list of an estimate: which transaction, and which of its parkings.
-#[derive(Debug)]
-#[repr(align(8))]
-pub struct Waiter<'b> {
-    /// The transaction's index.
-    pub index: u32,
-    /// The parking's ticket: a wake-up for an earlier parking does nothing.
-    pub ticket: u32,
-    /// Written before the waiter is published, read by who took the list.
-    next: AtomicPtr<Waiter<'b>>,
-}
-
-impl Waiter<'_> {
-    /// A waiter for this parking.
-    pub fn new(index: u32, ticket: u32) -> Self {
-        Self { index, ticket, next: AtomicPtr::new(ptr::null_mut()) }
-    }
-}
-
-/// The waiters that a publisher took.
-#[derive(Debug)]
-pub struct Waiters<'b> {
-    next: *const Waiter<'b>,
-}
-
-impl<'b> Iterator for Waiters<'b> {
-    type Item = &'b Waiter<'b>;
-
-    fn next(&mut self) -> Option<&'b Waiter<'b>> {
-        // SAFETY: the list holds only `&'b Waiter`s (see `VersionWord::wait`), and who pushed them wrote
-        // `next` before the push, which the taker's acquiring swap sees.
-        let waiter = unsafe { self.next.as_ref()? };
-        // Relaxed: the swap that took the list acquired it.
-        self.next = waiter.next.load(Ordering::Relaxed);
-        Some(waiter)
-    }
-}
+use crate::{
+    sync::{AtomicPtr, AtomicU32, Ordering},
+    waiting::{AWAITED as ESTIMATE, OTHER as DELTA, VALUE, WaitWord, Waiters, awaited, tag, tagged, untag},
+};
 
 /// What a version says, as a reader sees it.
 #[derive(Debug)]
@@ -97,13 +37,10 @@ pub struct VersionWord<'b> {
     index: u32,
     /// The incarnation that wrote last. Owner only: ownership travels with the transaction word.
     stamp: AtomicU32,
-    /// The tagged word. Every write is a read-modify-write with release, every read acquires: who sees a
-    /// value sees its record, and who takes a waiting list sees its nodes.
-    word: AtomicPtr<()>,
+    word: WaitWord<'b>,
     /// The content that was last published (tagged; null if none), kept while the word says "estimate".
     /// Owner only, as `stamp`.
     last: AtomicPtr<()>,
-    lifetime: PhantomData<&'b ()>,
 }
 
 /// What a publication displaced.
@@ -120,9 +57,8 @@ impl<'b> VersionWord<'b> {
         Self {
             index,
             stamp: AtomicU32::new(u32::MAX),
-            word: AtomicPtr::new(ptr::null_mut()),
+            word: WaitWord::default(),
             last: AtomicPtr::new(ptr::null_mut()),
-            lifetime: PhantomData,
         }
     }
 
@@ -143,48 +79,28 @@ impl<'b> VersionWord<'b> {
         self.stamp.store(incarnation, Ordering::Relaxed);
     }
 
-    /// Joins the waiting list, if this is an estimate. `false`: there is nothing to wait for any more.
-    ///
-    /// The caller must already be wakeable under the waiter's ticket: the wake-up may come before this
-    /// returns.
-    #[must_use]
-    pub fn wait(&self, waiter: &'b Waiter<'b>) -> bool {
-        // Acquire: pairs with the swaps, so that a caller who need not wait sees what was published.
-        let mut seen = self.word.load(Ordering::Acquire);
-        while tag(seen) == ESTIMATE {
-            // Relaxed: the exchange below publishes it.
-            waiter.next.store(untag(seen).cast(), Ordering::Relaxed);
-            // Release: the publisher that takes the list sees the node. Pairs with the swaps below.
-            let success = mutation!("wait-relaxed", Ordering::Relaxed, Ordering::AcqRel);
-            match self.word.compare_exchange(seen, tagged(waiter, ESTIMATE), success, Ordering::Acquire) {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-        false
+    /// What fibers wait for while this is an estimate.
+    pub fn waiting(&self) -> &WaitWord<'b> {
+        &self.word
     }
 
     /// Turns the version into an estimate, keeping in mind what it said. Owner only.
     pub fn estimate(&self) {
-        // Relaxed: only the owner changes whether it is an estimate.
-        if tag(self.word.load(Ordering::Relaxed)) != ESTIMATE {
-            // Not an estimate, so there are no waiters, and only the owner makes one: a store would do, but
-            // one kind of write to the word is easier to argue about.
-            // Release: as in `swap`, for whoever reads on to what lies below.
-            self.word.swap(tagged::<Waiter<'_>>(ptr::null(), ESTIMATE), Ordering::AcqRel);
+        // Only the owner makes an estimate or ends one.
+        if !self.is_estimate() {
+            let waiters = self.word.swap(awaited());
+            debug_assert!(waiters.is_empty(), "nobody waits for what is not an estimate");
         }
     }
 
     /// Whether this is an estimate at the moment.
     pub fn is_estimate(&self) -> bool {
-        // Acquire: pairs with `swap`.
-        tag(self.word.load(Ordering::Acquire)) == ESTIMATE
+        self.word.is_awaited()
     }
 
     /// Whether there is no version here at the moment.
     pub fn is_absent(&self) -> bool {
-        // Acquire: pairs with `swap`.
-        self.word.load(Ordering::Acquire).is_null()
+        self.word.load().is_null()
     }
 
     /// Takes the version back: the transaction does not write the cell after all. Owner only.
@@ -193,22 +109,7 @@ impl<'b> VersionWord<'b> {
         // Relaxed: the owner's, as in `stamp`.
         let changed = !self.last.load(Ordering::Relaxed).is_null();
         self.last.store(ptr::null_mut(), Ordering::Relaxed);
-        Displaced { waiters: self.swap(ptr::null_mut()), changed }
-    }
-
-    fn swap(&self, new: Word) -> Waiters<'b> {
-        // Release: readers that see `new` see its record. Acquire: the taken waiters are visible.
-        let old = mutation!(
-            "publish-in-two-steps",
-            {
-                let old = self.word.load(Ordering::Acquire);
-                self.word.store(new, Ordering::Release);
-                old
-            },
-            self.word.swap(new, mutation!("publish-relaxed", Ordering::Relaxed, Ordering::AcqRel))
-        );
-        let next = if tag(old) == ESTIMATE { untag(old).cast_const().cast() } else { ptr::null() };
-        Waiters { next }
+        Displaced { waiters: self.word.swap(ptr::null_mut()), changed }
     }
 }
 
@@ -234,8 +135,7 @@ impl<'b, V: PartialEq> Entry<'b, V> {
     /// What the version says now.
     #[inline]
     pub fn read(&self) -> Version<'b, V> {
-        // Acquire: pairs with `swap`; who sees the word sees its record.
-        let word = self.common.word.load(mutation!("read-relaxed", Ordering::Relaxed, Ordering::Acquire));
+        let word = self.common.word.load();
         let record = untag(word).cast_const().cast::<V>();
         // SAFETY: a word tagged VALUE or DELTA was made from a `&'b V` by `publish`, and the acquiring load
         // makes the record visible.
@@ -266,8 +166,8 @@ impl<'b, V: PartialEq> Entry<'b, V> {
     pub fn settle(&self, value: &'b V) {
         // Relaxed: the owner's, as in `stamp`.
         self.common.last.store(tagged(value, VALUE), Ordering::Relaxed);
-        let waiters = self.common.swap(tagged(value, VALUE));
-        debug_assert!(waiters.next.is_null(), "a settled version was published before");
+        let waiters = self.common.word.swap(tagged(value, VALUE));
+        debug_assert!(waiters.is_empty(), "a settled version was published before");
     }
 
     fn replace(&self, record: &'b V, kind: usize) -> Displaced<'b> {
@@ -281,6 +181,6 @@ impl<'b, V: PartialEq> Entry<'b, V> {
         let word = tagged(record, kind);
         // Relaxed: the owner's, as in `stamp`.
         self.common.last.store(word, Ordering::Relaxed);
-        Displaced { waiters: self.common.swap(word), changed: !same }
+        Displaced { waiters: self.common.word.swap(word), changed: !same }
     }
 }

@@ -8,5 +8,6 @@ pub mod blockfile;
 pub mod compare;
 pub mod forks;
 pub mod header;
+pub mod latency;
 pub mod report;
 pub mod sequential;

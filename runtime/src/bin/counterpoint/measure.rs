@@ -1,16 +1,20 @@
 //! Executing one block both ways, measured and compared.
 
 use std::{
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use counterpoint::state::StateSource;
 use counterpoint::{
     ExecuteError, Mode, Outcome, Runtime, Statistics,
     cli::{
         blockfile::{self, BlockFile},
         compare::{self, Difference},
         header::{self, HeaderChecks},
+        latency::LatencySource,
         report::BlockReport,
         sequential::{Sequential, execute_sequential},
     },
@@ -28,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) spec: Option<SpecId>,
     /// Workers that the runtime has.
     pub(crate) workers: usize,
+    /// How long each read of the source takes.
+    pub(crate) latency: Option<Duration>,
 }
 
 /// A replayed block.
@@ -53,6 +59,9 @@ pub(crate) enum Failure {
         path.display()
     )]
     Differs { path: PathBuf, block: u64, expected: String, got: String },
+    /// The source that takes its time has no thread.
+    #[error("{}: cannot start a thread: {cause}", path.display())]
+    Thread { path: PathBuf, cause: io::Error },
     /// The runtime failed in a way that no input may make it fail.
     #[error("{}: block {block}: parallel execution failed: {cause}", path.display())]
     Parallel { path: PathBuf, block: u64, cause: ExecuteError },
@@ -69,10 +78,26 @@ impl Failure {
 pub(crate) fn replay(runtime: &Runtime, path: &Path, options: &Options) -> Result<Replayed, Failure> {
     let file = BlockFile::load(path)?;
     let spec = options.spec.unwrap_or_else(|| file.spec());
-    let block = file.block(spec, Mode::Verify, path)?;
+    let mut block = file.block(spec, Mode::Verify, path)?;
+    let slow = match options.latency {
+        Some(latency) => {
+            let slow = LatencySource::new(Arc::clone(&file.source), latency);
+            Some(Arc::new(slow.map_err(|cause| Failure::Thread { path: path.to_owned(), cause })?))
+        }
+        None => None,
+    };
+    if let Some(slow) = &slow {
+        block.source = Arc::clone(slow) as Arc<dyn StateSource>;
+    }
 
-    let sequential =
-        || execute_sequential(&block.env, &block.cfg, &block.transactions, &*file.source, block.mode, false);
+    let sequential = || match &slow {
+        Some(slow) => {
+            execute_sequential(&block.env, &block.cfg, &block.transactions, &**slow, block.mode, false)
+        }
+        None => {
+            execute_sequential(&block.env, &block.cfg, &block.transactions, &*file.source, block.mode, false)
+        }
+    };
     // Not measured, because it comes first: it warms the caches and has revm set up what it sets up once in a
     // process, such as the trusted setup for blobs, which takes seconds.
     let reference = options.check.then(sequential);

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -39,6 +40,10 @@ pub(crate) struct Arguments {
     /// How often each block is executed, sequentially and in parallel by turns; times are medians.
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
+
+    /// Have every read of the state take at least this many microseconds, for both sides.
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(1..))]
+    source_latency_us: Option<u32>,
 
     /// Execute in parallel only; compare nothing.
     #[arg(long)]
@@ -86,6 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Status {
         check: !arguments.no_check,
         spec: arguments.spec.map(|fork| fork.0),
         workers,
+        latency: arguments.source_latency_us.map(|us| Duration::from_micros(us.into())),
     };
     let mut replay = Replay {
         runtime,
