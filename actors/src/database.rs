@@ -1,7 +1,9 @@
 //! revm's `Database` over the block's cells: a read that must wait suspends its fiber.
 
 use corosensei::Yielder;
-use counterpoint_state::{Fields, Known, NotReady, Reader, SlotView, SourceError, StateSource, VersionWord};
+use counterpoint_state::{
+    Fields, Known, NotReady, Phase, Reader, SlotView, SourceError, StateSource, VersionWord,
+};
 use revm::{
     bytecode::Bytecode,
     database_interface::{DBErrorMarker, Database},
@@ -99,8 +101,16 @@ impl CellDatabase {
             Some(Stop::Source(error)) => return Err(ReadError::Source(error.clone())),
             Some(_) => return Err(ReadError::Stopped),
         }
-        let index = self.execution().index;
-        if self.block().word(index).load().invalid() {
+        let (index, scouts) = (self.execution().index, self.execution().scouts);
+        let word = self.block().word(index).load();
+        if scouts {
+            // What the transaction itself has read by now needs no scout.
+            return match word.phase() {
+                Phase::Executed | Phase::Final => self.stop(Stop::Cancelled),
+                _ => Ok(()),
+            };
+        }
+        if word.invalid() {
             self.look_again()?;
         }
         Ok(())
@@ -150,11 +160,19 @@ impl CellDatabase {
         match place.known() {
             Known::Value => Ok(()),
             Known::Failed(error) => self.stop(Stop::Source(error.0.clone())),
-            Known::Asked(word) => self.park(Request::Load(word)),
+            Known::Asked(word) => {
+                let execution = self.execution();
+                execution.patience = execution.patience.saturating_sub(1);
+                self.park(Request::Load(word))
+            }
             Known::Nothing => {
                 // SAFETY: the block outlives the run, see `Link`.
                 let block: &BlockState = unsafe { &*self.link().block };
-                block.ask_for(place, &self.worker());
+                let worker = self.worker();
+                block.ask_for(place, &worker);
+                if let Place::Slot { account, slot, .. } = place {
+                    self.execution().read_ahead(block, account, slot, &worker);
+                }
                 Ok(())
             }
         }
@@ -200,17 +218,18 @@ impl CellDatabase {
         self.check()?;
         let worker = self.worker();
         let actor = self.block().actor(address, &worker);
-        let (index, incarnation, on_final_state) = {
+        let (index, incarnation, registers, scouts) = {
             let execution = self.execution();
-            (execution.index, execution.incarnation, execution.on_final_state)
+            let registers = !execution.on_final_state && !execution.scouts;
+            (execution.index, execution.incarnation, registers, execution.scouts)
         };
         loop {
-            match actor.cells.view(index) {
+            match actor.cells.view_past(index, scouts) {
                 Ok(view) => {
                     // A recipient without code: the transaction depends on that alone.
                     let masked = self.credited == Some(address) && view.code_hash == KECCAK_EMPTY;
                     let fields = if masked { Fields::CODE } else { Fields::ACCOUNT };
-                    if !on_final_state {
+                    if registers {
                         let reader = Reader::new(index, incarnation, view.floor, fields);
                         actor.cells.readers.register(self.worker().arena.alloc(reader));
                         // The second look, see `counterpoint_state::readers`.
@@ -236,17 +255,19 @@ impl CellDatabase {
     fn read_slot(&mut self, account: usize, slot: U256) -> Result<U256, ReadError> {
         self.check()?;
         let worker = self.worker();
-        let (index, incarnation, on_final_state, actor, wiped) = {
+        let (index, incarnation, registers, scouts, actor, wiped) = {
             let execution = self.execution();
             let read = &execution.accounts[account];
-            (execution.index, execution.incarnation, execution.on_final_state, read.actor, read.view.wiped)
+            let registers = !execution.on_final_state && !execution.scouts;
+            let (index, incarnation) = (execution.index, execution.incarnation);
+            (index, incarnation, registers, execution.scouts, read.actor, read.view.wiped)
         };
         let cell = self.block().directory().slot(actor, slot, worker.arena);
         loop {
             let stored = actor.cells.has_source_storage(index);
-            match cell.view(index, wiped, stored) {
+            match cell.view_past(index, wiped, stored, scouts) {
                 SlotView::Value(value, floor) => {
-                    if !on_final_state {
+                    if registers {
                         let reader = Reader::new(index, incarnation, floor, Fields::SLOT);
                         cell.readers.register(self.worker().arena.alloc(reader));
                         let unchanged = cell.versions.is_empty()
@@ -261,7 +282,14 @@ impl CellDatabase {
                     self.execution().note_slot(account, slot, cell, value);
                     return Ok(value);
                 }
-                SlotView::Unloaded => self.load(Place::Slot { account: actor.address, slot, cell })?,
+                SlotView::Unloaded => {
+                    let place = Place::Slot { account: actor.address, slot, cell };
+                    if scouts && self.execution().patience == 0 {
+                        self.block().ask_for(place, &self.worker());
+                        return Ok(U256::ZERO);
+                    }
+                    self.load(place)?;
+                }
                 SlotView::Blocked(version) => self.wait(version)?,
             }
         }
@@ -276,6 +304,17 @@ impl Database for CellDatabase {
         let read = &self.execution().accounts[account];
         let masked = !read.fields.contains(Fields::BALANCE);
         let mut info = read.view.info();
+        if self.execution().scouts {
+            let index = self.execution().index;
+            let tx = self.block().transaction(index);
+            if tx.caller == address {
+                // Lower transactions may still have to fund it and to raise its nonce.
+                let mut sender = info.unwrap_or_default();
+                sender.nonce = tx.nonce;
+                sender.balance = U256::MAX >> 1;
+                info = Some(sender);
+            }
+        }
         if let Some(info) = &mut info {
             // The id is the position: storage reads find the account's actor by it.
             info.account_id = AccountId::new(account);

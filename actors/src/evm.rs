@@ -54,7 +54,7 @@ impl ActorEvm {
         let block: *const BlockState = database.block();
         let execution = database.execution();
         execution.hops.push(hop);
-        if !execution.on_final_state {
+        if !execution.on_final_state && !execution.scouts {
             // SAFETY: the block outlives the run, see `Link`.
             let entered = execution.predict(unsafe { &*block }, hop, worker.arena);
             for _ in 0..entered {

@@ -11,7 +11,13 @@ use revm::{
     state::EvmState,
 };
 
-use crate::{block::BlockState, chaos::Chaos, directory::Actor, message::Selector, worker::WorkerContext};
+use crate::{
+    block::BlockState, chaos::Chaos, directory::Actor, loading::Place, message::Selector,
+    worker::WorkerContext,
+};
+
+/// Slots that a source is asked for ahead at a time.
+const MOST_AHEAD: u32 = 64;
 
 /// An account that the incarnation read, and what it saw.
 pub(crate) struct AccountRead {
@@ -114,6 +120,13 @@ pub struct Execution {
     pub(crate) on_final_state: bool,
     /// Credits are not deferred: they overflowed.
     pub(crate) exact: bool,
+    /// Only finds out what the transaction reads, to have the source asked for it early: nothing that it sees is
+    /// relied upon, and nothing comes of it.
+    pub(crate) scouts: bool,
+    /// How often a scout still waits for a slot. After that it takes what it does not know for zero.
+    pub(crate) patience: u32,
+    /// The last slot that the source was asked for, and how many after it were asked for too.
+    pub(crate) read_ahead: (Address, U256, u32),
     pub(crate) accounts: Vec<AccountRead>,
     pub(crate) slots: Vec<SlotRead>,
     pub(crate) hops: Vec<Hop>,
@@ -144,6 +157,9 @@ impl Execution {
             incarnation: 0,
             on_final_state: false,
             exact: false,
+            scouts: false,
+            patience: 0,
+            read_ahead: (Address::ZERO, U256::ZERO, 0),
             accounts: Vec::new(),
             slots: Vec::new(),
             hops: Vec::new(),
@@ -162,6 +178,14 @@ impl Execution {
         self.incarnation = incarnation;
         self.on_final_state = on_final_state;
         self.exact = exact;
+        self.scouts = false;
+    }
+
+    /// Prepares for finding out what a transaction reads. `patience`: how often to wait for a slot before guessing.
+    pub fn reset_to_scout(&mut self, index: u32, patience: u32) {
+        self.reset(index, 0, false, false);
+        self.scouts = true;
+        self.patience = patience;
     }
 
     /// Forgets everything, keeping the allocations.
@@ -171,6 +195,7 @@ impl Execution {
         self.hops.clear();
         self.predicted.clear();
         self.fee = None;
+        self.read_ahead = (Address::ZERO, U256::ZERO, 0);
         self.stopped = None;
         self.end = End::Unfinished;
     }
@@ -228,6 +253,30 @@ impl Execution {
         value: U256,
     ) {
         self.slots.push(SlotRead { account: account as u32, slot, cell, value });
+    }
+
+    /// Slots that lie side by side (the elements of an array, the fields of a struct) tend to be read one after the
+    /// other: the more often that was so, the more of them the source is asked for ahead.
+    pub(crate) fn read_ahead(
+        &mut self,
+        block: &BlockState,
+        account: Address,
+        slot: U256,
+        worker: &WorkerContext,
+    ) {
+        let (last_account, last_slot, asked) = self.read_ahead;
+        let distance = slot.wrapping_sub(last_slot);
+        let follows = account == last_account && distance > U256::ZERO && distance <= U256::from(asked + 1);
+        let ahead = if follows { (asked * 2).clamp(2, MOST_AHEAD) } else { 0 };
+        self.read_ahead = (account, slot, ahead);
+        if ahead > 0 {
+            let actor = block.actor(account, worker);
+            for distance in 1..=ahead {
+                let slot = slot.wrapping_add(U256::from(distance));
+                let cell = block.directory().slot(actor, slot, worker.arena);
+                block.ask_for(Place::Slot { account, slot, cell }, worker);
+            }
+        }
     }
 
     pub(crate) fn account(&self, address: &Address) -> Option<usize> {

@@ -45,6 +45,7 @@ mod outcome;
 mod presence;
 mod run;
 mod runtime;
+mod scout;
 mod worker;
 
 pub use counterpoint_state as state;

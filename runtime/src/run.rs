@@ -4,7 +4,7 @@ use std::{cell::UnsafeCell, fmt};
 
 use counterpoint_actors::{BlockState, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
-    Frontier, Invalidated,
+    Frontier, Invalidated, Phase, TransactionWord,
     sync::{AtomicU32, Mutex, Ordering, fence, mutation},
 };
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
@@ -26,6 +26,8 @@ pub(crate) struct Body {
     pub(crate) exact: bool,
     /// The sender's next transaction was let go.
     pub(crate) released: bool,
+    /// How often it was parked for the source.
+    pub(crate) loads: u32,
     /// The last incarnation is known to be of no use.
     pub(crate) useless: bool,
 }
@@ -43,6 +45,11 @@ pub(crate) struct BlockRun {
     pub(crate) begins: Begins,
     /// Whether begins go through the mailboxes.
     pub(crate) uses_mailboxes: bool,
+    /// The words of the scouts, one for each transaction if the source answers later. Their bodies come after the
+    /// transactions'.
+    scouts: Box<[CachePadded<TransactionWord>]>,
+    /// The next transaction to send a scout for, if it needs one.
+    next_scout: CachePadded<AtomicU32>,
     /// Fibers in flight.
     fibers: CachePadded<AtomicU32>,
     pub(crate) presence: Presence,
@@ -81,13 +88,14 @@ impl BlockRun {
     ) -> Self {
         let transactions = state.len();
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
+        let scouts = if state.is_deferred() { transactions } else { 0 };
         let uses_mailboxes = workers > 1 || state.is_deferred();
         let queues: Box<[_]> =
             (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
         // SAFETY: nobody else has the queues yet.
         let stealers = queues.iter().map(|queue| unsafe { &*queue.get() }.stealer()).collect();
         Self {
-            bodies: (0..transactions).map(|_| CachePadded::default()).collect(),
+            bodies: (0..transactions + scouts).map(|_| CachePadded::default()).collect(),
             committer: UnsafeCell::new(Committer::new(transactions, keep_states)),
             queues,
             stealers,
@@ -95,6 +103,8 @@ impl BlockRun {
             frontier: Frontier::new(),
             begins: Begins::new(transactions, !uses_mailboxes),
             uses_mailboxes,
+            scouts: (0..scouts).map(|_| CachePadded::default()).collect(),
+            next_scout: CachePadded::new(AtomicU32::new(1)),
             fibers: CachePadded::default(),
             presence: Presence::new(transactions == 0),
             failure: Mutex::new(None),
@@ -114,6 +124,37 @@ impl BlockRun {
     /// The last transaction's index.
     pub(crate) fn last(&self) -> u32 {
         self.state.len() as u32
+    }
+
+    /// The word of a transaction, or of a scout (see `scout.rs`).
+    pub(crate) fn word(&self, id: u32) -> &TransactionWord {
+        match id.checked_sub(self.last() + 1) {
+            Some(scout) => &self.scouts[scout as usize],
+            None => self.state.word(id),
+        }
+    }
+
+    /// How many transactions and scouts there are.
+    pub(crate) fn ids(&self) -> u32 {
+        self.bodies.len() as u32
+    }
+
+    /// The next transaction whose begin waits or that is parked, to send a scout for.
+    pub(crate) fn next_to_scout(&self) -> Option<u32> {
+        loop {
+            // Relaxed: an index, nothing else; the scout's word decides.
+            let next = self.next_scout.load(Ordering::Relaxed);
+            if next as usize > self.scouts.len() || !self.begins.is_routed(next) || !self.may_begin(next) {
+                return None;
+            }
+            // Relaxed: as above.
+            if self.next_scout.compare_exchange(next, next + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                && matches!(self.state.word(next).load().phase(), Phase::Pending | Phase::Parked)
+                && !self.state.looks_plain(next)
+            {
+                return Some(next);
+            }
+        }
     }
 
     /// # Safety
@@ -302,7 +343,7 @@ impl<'a> Visit<'a> {
     pub(crate) fn claim_ready(&mut self) -> Option<u32> {
         let run = self.run;
         if let Some(index) = self.next.take()
-            && run.state.word(index).claim().is_some()
+            && run.word(index).claim().is_some()
         {
             return Some(index);
         }
@@ -312,7 +353,7 @@ impl<'a> Visit<'a> {
         }
         // Entries may be stale: the word decides.
         while let Some(index) = self.queue().pop() {
-            if run.state.word(index).claim().is_some() {
+            if run.word(index).claim().is_some() {
                 return Some(index);
             }
         }
@@ -322,7 +363,7 @@ impl<'a> Visit<'a> {
                 match stealer.steal() {
                     Steal::Empty => break,
                     Steal::Retry => {}
-                    Steal::Success(index) if run.state.word(index).claim().is_some() => return Some(index),
+                    Steal::Success(index) if run.word(index).claim().is_some() => return Some(index),
                     Steal::Success(_) => {}
                 }
             }
@@ -362,7 +403,7 @@ impl<'a> Visit<'a> {
 
 impl Signals for Visit<'_> {
     fn wake(&mut self, index: u32, ticket: u32) {
-        if self.run.state.word(index).wake(ticket) {
+        if self.run.word(index).wake(ticket) {
             self.push(index);
         }
     }

@@ -55,6 +55,7 @@ pub struct Builder {
     workers: usize,
     fibers: usize,
     window: usize,
+    in_flight: usize,
     keep_states: bool,
     chaos: Option<u64>,
 }
@@ -75,7 +76,7 @@ impl Default for Builder {
     fn default() -> Self {
         // Seam: asks the machine, not the scheduler.
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { workers, fibers: 256, window: 256, keep_states: false, chaos: None }
+        Self { workers, fibers: 256, window: 256, in_flight: 1_024, keep_states: false, chaos: None }
     }
 }
 
@@ -101,6 +102,13 @@ impl Builder {
         self
     }
 
+    /// Takes the place of [`fibers`](Self::fibers) and [`window`](Self::window) for a block whose source answers
+    /// later: so many transactions may wait for answers at a time. Default: 1024.
+    pub fn in_flight(mut self, in_flight: usize) -> Self {
+        self.in_flight = in_flight;
+        self
+    }
+
     /// Whether [`Outcome::states`] is filled: each transaction's state changes, at the price of a copy.
     /// Default: no.
     pub fn keep_states(mut self, keep: bool) -> Self {
@@ -121,7 +129,12 @@ impl Builder {
     ///
     /// A number that is zero, or a thread that the system refuses.
     pub fn build(self) -> Result<Runtime, BuildError> {
-        for (number, name) in [(self.workers, "workers"), (self.fibers, "fibers"), (self.window, "window")] {
+        for (number, name) in [
+            (self.workers, "workers"),
+            (self.fibers, "fibers"),
+            (self.window, "window"),
+            (self.in_flight, "in_flight"),
+        ] {
             if number == 0 {
                 return Err(BuildError::Zero(name));
             }
@@ -190,9 +203,14 @@ impl Runtime {
                 move || work.notify_waiting()
             },
         );
+        let settings = &self.settings;
+        let (fibers, window) = match state.is_deferred() {
+            true => (settings.in_flight, settings.in_flight),
+            false => (settings.fibers, settings.window),
+        };
         let limits = Limits {
-            fibers: u32::try_from(self.settings.fibers).unwrap_or(u32::MAX),
-            window: u32::try_from(self.settings.window).unwrap_or(u32::MAX),
+            fibers: u32::try_from(fibers).unwrap_or(u32::MAX),
+            window: u32::try_from(window).unwrap_or(u32::MAX),
         };
         let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, self.settings.keep_states));
         let set_up = Instant::now();
@@ -215,7 +233,14 @@ impl Runtime {
                 self.pool.give_up(&run, &mut kit);
                 Err(error)
             }
-            None => Ok(self.collect(&run)),
+            None => {
+                let outcome = self.collect(&run);
+                if run.state.is_deferred() {
+                    // Scouts may still be on their way.
+                    self.pool.give_up(&run, &mut kit);
+                }
+                Ok(outcome)
+            }
         };
         self.pool.store.put_kit(kit);
         if let Some(run) = Arc::into_inner(run) {
@@ -368,11 +393,10 @@ impl Pool {
         }
     }
 
-    /// After a failure: once the other workers have left, nobody will run the block's fibers any more. They
-    /// are cancelled, which unwinds them through revm's own errors, and can be used again.
+    /// Once the other workers have left, nobody will run the block's fibers any more. They are cancelled, which unwinds them through revm's own errors, and can be used again.
     fn give_up(&self, run: &BlockRun, kit: &mut Kit) {
         run.presence.wait_alone();
-        for index in 1..=run.last() {
+        for index in 1..=run.ids() {
             // SAFETY: no worker is in the block, and none enters: it is off the list.
             let body = unsafe { run.body(index) };
             body.execution = None;

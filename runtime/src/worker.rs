@@ -8,9 +8,12 @@ use counterpoint_state::{
 
 use crate::{outcome::ExecuteError, run::Visit};
 
+/// A transaction that was parked for the source so often will be again: a scout goes ahead.
+const LONG: u32 = 6;
+
 /// What a fiber is parked for.
 #[derive(Clone, Copy)]
-enum For {
+pub(crate) enum For {
     /// The version of a lower transaction, or the frontier.
     Version(&'static WaitWord<'static>),
     /// The source's answer.
@@ -59,7 +62,7 @@ impl Store {
 }
 
 impl Kit {
-    fn execution(&mut self) -> Box<Execution> {
+    pub(crate) fn execution(&mut self) -> Box<Execution> {
         self.executions.pop().unwrap_or_else(Execution::new)
     }
 
@@ -71,7 +74,7 @@ impl Kit {
         }
     }
 
-    fn fiber(&mut self, store: &Store) -> std::io::Result<Fiber> {
+    pub(crate) fn fiber(&mut self, store: &Store) -> std::io::Result<Fiber> {
         match self.fibers.pop().or_else(|| store.fibers.lock().pop()) {
             Some(fiber) => Ok(fiber),
             None => Fiber::new(),
@@ -110,6 +113,8 @@ impl Visit<'_> {
             self.continue_transaction(index, kit, store);
         } else if let Some((index, reserved)) = self.claim_next() {
             self.execute(index, 0, reserved, kit, store);
+        } else if let Some(scout) = self.claim_scout() {
+            self.scout(scout, kit, store);
         } else {
             return false;
         }
@@ -121,6 +126,9 @@ impl Visit<'_> {
 
     /// Takes up a transaction that was ready: parked, invalidated, or let go by its sender's actor.
     fn continue_transaction(&mut self, index: u32, kit: &mut Kit, store: &Store) {
+        if index > self.run.last() {
+            return self.scout(index, kit, store);
+        }
         // SAFETY: the word was claimed.
         let body = unsafe { self.run.body(index) };
         if let Some(fiber) = body.fiber.take() {
@@ -281,11 +289,13 @@ impl Visit<'_> {
     }
 
     /// Parks a fiber with what it waits for. Gives the fiber back if it can go on at once.
-    fn park(&mut self, index: u32, fiber: Fiber, reason: For) -> Option<Fiber> {
-        let word = self.run.state.word(index);
+    pub(crate) fn park(&mut self, index: u32, fiber: Fiber, reason: For) -> Option<Fiber> {
+        let word = self.run.word(index);
         // SAFETY: the caller owns the transaction, until `park` below succeeds.
         let body = unsafe { self.run.body(index) };
         body.fiber = Some(fiber);
+        body.loads += u32::from(matches!(reason, For::Source(_)));
+        let long = body.loads == LONG;
         // First the fiber is stored and the word says that it may be resumed; then the version learns who
         // waits. From here on another worker may have it.
         let Some(ticket) = word.park() else { return body.fiber.take() };
@@ -301,9 +311,14 @@ impl Visit<'_> {
         };
         let waiter = self.context.waiter(Waiter::new(index, ticket));
         if awaited.wait(waiter) {
-            // The source answers whether the frontier has arrived or not.
-            if matches!(reason, For::Version(_)) {
-                self.look_for_frontier(index);
+            match reason {
+                For::Version(_) => {
+                    self.send_scout(index);
+                    self.look_for_frontier(index);
+                }
+                // The source answers whether the frontier has arrived or not.
+                _ if long => self.send_scout(index),
+                _ => {}
             }
             return None;
         }

@@ -148,6 +148,12 @@ impl<'b> AccountCells<'b> {
     /// checked again when the frontier arrives.
     #[inline]
     pub fn view(&self, index: u32) -> Result<AccountView<'b>, NotReady<'b>> {
+        self.view_past(index, false)
+    }
+
+    /// As [`view`](Self::view); on demand past versions that are not there yet: a guess.
+    #[inline]
+    pub fn view_past(&self, index: u32, estimates: bool) -> Result<AccountView<'b>, NotReady<'b>> {
         let base = self.base().ok_or(NotReady::Unloaded)?;
         let info = base.as_ref();
         let mut view = AccountView {
@@ -166,11 +172,11 @@ impl<'b> AccountCells<'b> {
             view.floor = 0;
             None
         } else {
-            self.fold_balance(index, &mut view)?
+            self.fold_balance(index, estimates, &mut view)?
         };
 
         let mut lifecycle_at = 0;
-        match self.lifecycle.visible(index) {
+        match self.lifecycle.visible_past(index, estimates) {
             Visible::None => view.floor = 0,
             Visible::Blocked(version) => return Err(NotReady::Blocked(version)),
             Visible::Value(at, lifecycle) => {
@@ -184,7 +190,7 @@ impl<'b> AccountCells<'b> {
             view.exists = true;
         }
 
-        match self.nonce.visible(index) {
+        match self.nonce.visible_past(index, estimates) {
             Visible::None => view.floor = 0,
             Visible::Blocked(version) => return Err(NotReady::Blocked(version)),
             Visible::Value(at, nonce) => {
@@ -192,7 +198,7 @@ impl<'b> AccountCells<'b> {
                 view.nonce = *nonce;
             }
         }
-        match self.code.visible(index) {
+        match self.code.visible_past(index, estimates) {
             Visible::None => {
                 view.floor = 0;
                 view.code = match info {
@@ -211,7 +217,12 @@ impl<'b> AccountCells<'b> {
     }
 
     /// Folds the balance's credits down to the nearest value; returns the highest credit's index.
-    fn fold_balance(&self, index: u32, view: &mut AccountView<'b>) -> Result<Option<u32>, NotReady<'b>> {
+    fn fold_balance(
+        &self,
+        index: u32,
+        estimates: bool,
+        view: &mut AccountView<'b>,
+    ) -> Result<Option<u32>, NotReady<'b>> {
         let mut credits = U256::ZERO;
         let mut credited = None;
         let mut floor = 0;
@@ -228,6 +239,7 @@ impl<'b> AccountCells<'b> {
                     floor = entry.common().index();
                     break;
                 }
+                Version::Estimate if estimates => {}
                 Version::Estimate => return Err(NotReady::Blocked(entry.common())),
             }
         }

@@ -99,9 +99,16 @@ impl<'b, V: PartialEq> Chain<'b, V> {
     /// The highest value below `index`. Of a chain without deltas.
     #[inline]
     pub fn visible(&self, index: u32) -> Visible<'b, V> {
+        self.visible_past(index, false)
+    }
+
+    /// As [`visible`](Self::visible); on demand past versions that are not there yet, to whatever lies below.
+    #[inline]
+    pub fn visible_past(&self, index: u32, estimates: bool) -> Visible<'b, V> {
         for entry in self.below(index) {
             match entry.read() {
                 Version::Absent => {}
+                Version::Estimate if estimates => {}
                 Version::Value(value) | Version::Delta(value) => {
                     return Visible::Value(entry.common().index(), value);
                 }

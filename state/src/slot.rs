@@ -45,7 +45,13 @@ impl<'b> SlotCell<'b> {
     /// counts, see [`AccountCells::has_source_storage`](crate::AccountCells::has_source_storage).
     #[inline]
     pub fn view(&self, index: u32, wiped: u32, stored: bool) -> SlotView<'b> {
-        match self.versions.visible(index) {
+        self.view_past(index, wiped, stored, false)
+    }
+
+    /// As [`view`](Self::view); on demand past versions that are not there yet: a guess.
+    #[inline]
+    pub fn view_past(&self, index: u32, wiped: u32, stored: bool, estimates: bool) -> SlotView<'b> {
+        match self.versions.visible_past(index, estimates) {
             // A version at the wipe's own index was written after the wipe: a contract created there.
             Visible::Value(at, value) if at >= wiped => SlotView::Value(*value, at),
             Visible::Value(..) => SlotView::Value(U256::ZERO, wiped),
