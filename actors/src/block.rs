@@ -1,10 +1,10 @@
 //! The state of one block in execution: its actors, its transactions' words, and the memory of both.
 
 use std::{
-    fmt,
+    fmt, ptr,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicPtr, AtomicU64, Ordering},
     },
 };
 
@@ -42,8 +42,8 @@ pub struct BlockState {
     pub(crate) id: u64,
     pub(crate) chaos: Option<Chaos>,
     precompiles: &'static Precompiles,
-    /// The beneficiary's actor, once somebody asked for it.
-    beneficiary: OnceLock<&'static Actor<'static>>,
+    /// The beneficiary's actor, once somebody asked for it; null before.
+    beneficiary: AtomicPtr<Actor<'static>>,
     /// Dropped last: everything above points into it.
     spaces: Box<[CachePadded<Space>]>,
 }
@@ -76,7 +76,7 @@ impl BlockState {
     ) -> Self {
         Self {
             directory: Directory::new(expected_accounts(&transactions)),
-            beneficiary: OnceLock::new(),
+            beneficiary: AtomicPtr::new(ptr::null_mut()),
             precompiles: Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec)),
             words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
             env,
@@ -129,7 +129,7 @@ impl BlockState {
         self.cfg.spec
     }
 
-    /// Acts as worker number `worker`.
+    /// Acts as worker number `worker`, on the calling thread.
     ///
     /// # Safety
     ///
@@ -139,7 +139,11 @@ impl BlockState {
         let space: *const Space = &*self.spaces[worker];
         // SAFETY: the space lives as long as the block, see `BlockState`.
         let space: &'static Space = unsafe { &*space };
-        WorkerContext { arena: &space.arena, counters: &space.counters }
+        let worker = WorkerContext { arena: &space.arena, counters: &space.counters };
+        if self.chaos.is_some() {
+            worker.enter();
+        }
+        worker
     }
 
     /// The disorder to execute the block in, if any.
@@ -166,7 +170,15 @@ impl BlockState {
     }
 
     pub(crate) fn beneficiary(&self, worker: &WorkerContext) -> &'static Actor<'static> {
-        self.beneficiary.get_or_init(|| self.actor(self.env.beneficiary, worker))
+        // Acquire: pairs with the release below. Who comes first does not matter: the directory has one answer.
+        let known = self.beneficiary.load(Ordering::Acquire);
+        // SAFETY: null, or a `&'static Actor` that was stored below.
+        if let Some(actor) = unsafe { known.as_ref() } {
+            return actor;
+        }
+        let actor = self.actor(self.env.beneficiary, worker);
+        self.beneficiary.store(ptr::from_ref(actor).cast_mut(), Ordering::Release);
+        actor
     }
 
     /// Routes a transaction's begin to its sender's actor. `true`: it may begin; `false`: it waits in the

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering, fence},
 };
 
-use counterpoint_actors::{BlockState, Execution, Fiber, Signals, WorkerContext, Written};
+use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{Frontier, Invalidated};
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
@@ -34,6 +34,8 @@ pub(crate) struct Body {
 
 /// A block that is being executed.
 pub(crate) struct BlockRun {
+    /// Workers that are in the block. The first to go, see there.
+    pub(crate) visitors: Visitors,
     // Before `state`: fibers and executions point into it.
     bodies: Box<[CachePadded<UnsafeCell<Body>>]>,
     committer: UnsafeCell<Committer>,
@@ -52,12 +54,36 @@ pub(crate) struct BlockRun {
     pub(crate) uses_mailboxes: bool,
     /// Fibers in flight.
     fibers: CachePadded<AtomicU32>,
-    /// Workers that are in the block.
-    pub(crate) visitors: AtomicU32,
     done: AtomicBool,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
     pub(crate) mode: Mode,
+}
+
+/// How many workers are in a block. Each of them releases, when it leaves, what it did there.
+///
+/// Whoever drops the block acquires it here first. The `Arc`'s own fence orders the same; ThreadSanitizer does
+/// not follow fences, and would take the end of every block for a race. Boxed, since it goes by the address, which
+/// must stay when the block is moved out of its `Arc`.
+#[derive(Debug, Default)]
+pub(crate) struct Visitors(Box<CachePadded<AtomicU32>>);
+
+impl Visitors {
+    /// Whether nobody is left. What they did is visible then.
+    pub(crate) fn have_left(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+
+    /// Releases what the caller did to the block after it left.
+    pub(crate) fn release(&self) {
+        self.0.fetch_add(0, Ordering::Release);
+    }
+}
+
+impl Drop for Visitors {
+    fn drop(&mut self) {
+        let _ = self.have_left();
+    }
 }
 
 /// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
@@ -94,6 +120,7 @@ impl BlockRun {
         // SAFETY: nobody else has the queues yet.
         let stealers = queues.iter().map(|queue| unsafe { &*queue.get() }.stealer()).collect();
         Self {
+            visitors: Visitors::default(),
             bodies: (0..transactions).map(|_| CachePadded::default()).collect(),
             committer: UnsafeCell::new(Committer::new(transactions, keep_states)),
             queues,
@@ -105,7 +132,6 @@ impl BlockRun {
             routed: CachePadded::new(AtomicU32::new(if workers > 1 { 0 } else { transactions as u32 })),
             uses_mailboxes: workers > 1,
             fibers: CachePadded::default(),
-            visitors: AtomicU32::new(0),
             done: AtomicBool::new(transactions == 0),
             failure: Mutex::new(None),
             limits,
@@ -115,8 +141,9 @@ impl BlockRun {
 
     /// Takes the run apart, once nobody else has it.
     pub(crate) fn into_state(self) -> BlockState {
-        let Self { bodies, committer, state, .. } = self;
+        let Self { visitors, bodies, committer, state, .. } = self;
         // What points into the state goes first.
+        drop(visitors);
         drop((bodies, committer));
         state
     }
@@ -248,7 +275,7 @@ impl<'a> Visit<'a> {
     pub(crate) unsafe fn new(run: &'a BlockRun, worker: usize) -> Self {
         // SAFETY: the caller's.
         let context = unsafe { run.state.worker(worker) };
-        run.visitors.fetch_add(1, Ordering::AcqRel);
+        run.visitors.0.fetch_add(1, Ordering::AcqRel);
         Self { run, worker, context, next: None, used: Vec::new() }
     }
 
@@ -313,6 +340,15 @@ impl<'a> Visit<'a> {
         {
             return Some(index);
         }
+        if run.state.chaos().is_some_and(Chaos::swaps_work) {
+            // The others, who may share a core with this worker, get the time to take what it has.
+            for _ in 0..4 {
+                if let Some(index) = self.steal(1) {
+                    return Some(index);
+                }
+                std::thread::yield_now();
+            }
+        }
         let frontier = run.frontier.passed() + 1;
         if !self.queue().is_empty() && frontier <= run.last() && run.state.word(frontier).claim().is_some() {
             return Some(frontier);
@@ -323,9 +359,15 @@ impl<'a> Visit<'a> {
                 return Some(index);
             }
         }
+        self.steal(WORTH_STEALING)
+    }
+
+    /// A ready transaction of a worker that has at least `worth` of them.
+    fn steal(&self, worth: usize) -> Option<u32> {
+        let run = self.run;
         for offset in 1..run.stealers.len() {
             let stealer = &run.stealers[(self.worker + offset) % run.stealers.len()];
-            while stealer.len() >= WORTH_STEALING {
+            while stealer.len() >= worth {
                 match stealer.steal() {
                     Steal::Empty => break,
                     Steal::Retry => {}
@@ -396,6 +438,6 @@ impl Signals for Visit<'_> {
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         // Release: what this worker did in the block is visible to who waits for the visitors to leave.
-        self.run.visitors.fetch_sub(1, Ordering::AcqRel);
+        self.run.visitors.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

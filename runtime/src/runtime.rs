@@ -59,6 +59,7 @@ pub struct Builder {
     window: usize,
     keep_states: bool,
     chaos: Option<u64>,
+    pause_everywhere: bool,
 }
 
 /// Why a runtime could not be built.
@@ -76,7 +77,7 @@ pub enum BuildError {
 impl Default for Builder {
     fn default() -> Self {
         let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { workers, fibers: 256, window: 256, keep_states: false, chaos: None }
+        Self { workers, fibers: 256, window: 256, keep_states: false, chaos: None, pause_everywhere: false }
     }
 }
 
@@ -114,6 +115,21 @@ impl Builder {
     pub fn chaos(mut self, seed: u64) -> Self {
         self.chaos = Some(seed);
         self
+    }
+
+    /// Test only: fibers pause before every read and go on where there is another worker. Results must not
+    /// change.
+    #[cfg(feature = "chaos")]
+    pub fn pause_everywhere(mut self) -> Self {
+        self.pause_everywhere = true;
+        self
+    }
+
+    fn disorder(&self) -> Option<Chaos> {
+        if self.pause_everywhere {
+            return Some(Chaos::pausing_everywhere(self.chaos));
+        }
+        self.chaos.map(Chaos::new)
     }
 
     /// Starts the runtime's threads.
@@ -185,7 +201,7 @@ impl Runtime {
             Arc::clone(&block.source),
             workers,
             &mut self.pool.store.arenas(),
-            self.settings.chaos.map(Chaos::new),
+            self.settings.disorder(),
         );
         let limits = Limits {
             fibers: u32::try_from(self.settings.fibers).unwrap_or(u32::MAX),
@@ -215,6 +231,7 @@ impl Runtime {
             None => Ok(self.collect(&run)),
         };
         self.pool.store.put_kit(kit);
+        run.visitors.release();
         if let Some(run) = Arc::into_inner(run) {
             let arenas = run.into_state().into_arenas();
             self.pool.store.arenas().extend(arenas.take(workers));
@@ -234,6 +251,7 @@ impl Runtime {
             statistics.incarnations += counters.incarnations.get();
             statistics.parked += counters.parked.get();
             statistics.resumed += counters.resumed.get();
+            statistics.migrated += counters.migrated.get();
             statistics.invalidated += counters.invalidated.get();
             statistics.hops += counters.hops.get();
             statistics.inline_hops += counters.hops.get() - counters.queued.get();
@@ -359,7 +377,7 @@ impl Pool {
     /// After a failure: once the other workers have left, nobody will run the block's fibers any more. They
     /// are cancelled, which unwinds them through revm's own errors, and can be used again.
     fn give_up(&self, run: &BlockRun, kit: &mut Kit) {
-        while run.visitors.load(Ordering::Acquire) != 0 {
+        while !run.visitors.have_left() {
             thread::yield_now();
         }
         for index in 1..=run.last() {
