@@ -1,13 +1,10 @@
 //! The state of one block in execution: its actors, its transactions' words, and the memory of both.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, ptr, sync::Arc};
 
 use counterpoint_state::{
     Arena, StateSource, TransactionWord,
-    sync::unordered::{AtomicU64, Ordering},
+    sync::{AtomicPtr, Ordering, unordered::AtomicU64},
 };
 use crossbeam_utils::CachePadded;
 use revm::{
@@ -45,8 +42,8 @@ pub struct BlockState {
     pub(crate) id: u64,
     pub(crate) chaos: Option<Chaos>,
     precompiles: &'static Precompiles,
-    /// The beneficiary's actor, once somebody asked for it.
-    beneficiary: OnceLock<&'static Actor<'static>>,
+    /// The beneficiary's actor, once somebody asked for it; null before.
+    beneficiary: AtomicPtr<Actor<'static>>,
     /// Dropped last: everything above points into it.
     spaces: Box<[CachePadded<Space>]>,
 }
@@ -82,7 +79,7 @@ impl BlockState {
         Self {
             inbox: source.deferred().is_some().then(|| Arc::new(Inbox::new(wake))),
             directory: Directory::new(expected_accounts(&transactions)),
-            beneficiary: OnceLock::new(),
+            beneficiary: AtomicPtr::new(ptr::null_mut()),
             precompiles: Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec)),
             words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
             env,
@@ -136,7 +133,7 @@ impl BlockState {
         self.cfg.spec
     }
 
-    /// Acts as worker number `worker`.
+    /// Acts as worker number `worker`, on the calling thread.
     ///
     /// # Safety
     ///
@@ -146,7 +143,12 @@ impl BlockState {
         let space: *const Space = &*self.spaces[worker];
         // SAFETY: the space lives as long as the block, see `BlockState`.
         let space: &'static Space = unsafe { &*space };
-        WorkerContext { arena: &space.arena, requests: &space.requests, counters: &space.counters }
+        let worker =
+            WorkerContext { arena: &space.arena, requests: &space.requests, counters: &space.counters };
+        if self.chaos.is_some() {
+            worker.enter();
+        }
+        worker
     }
 
     /// The disorder to execute the block in, if any.
@@ -173,7 +175,15 @@ impl BlockState {
     }
 
     pub(crate) fn beneficiary(&self, worker: &WorkerContext) -> &'static Actor<'static> {
-        self.beneficiary.get_or_init(|| self.actor(self.env.beneficiary, worker))
+        // Acquire: pairs with the release below. Who comes first does not matter: the directory has one answer.
+        let known = self.beneficiary.load(Ordering::Acquire);
+        // SAFETY: null, or a `&'static Actor` that was stored below.
+        if let Some(actor) = unsafe { known.as_ref() } {
+            return actor;
+        }
+        let actor = self.actor(self.env.beneficiary, worker);
+        self.beneficiary.store(ptr::from_ref(actor).cast_mut(), Ordering::Release);
+        actor
     }
 
     /// Routes a transaction's begin to its sender's actor. `true`: it may begin; `false`: it waits in the

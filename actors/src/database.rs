@@ -13,6 +13,7 @@ use revm::{
 
 use crate::{
     block::BlockState,
+    chaos::Chaos,
     execution::{AccountRead, Execution, Stop},
     fiber::{Order, Request, on_worker_stack},
     loading::Place,
@@ -92,8 +93,7 @@ impl CellDatabase {
 
     /// Before every read: is there a point in going on?
     fn check(&mut self) -> Result<(), ReadError> {
-        if self.block().chaos.as_ref().is_some_and(|chaos| chaos.one_in(4)) && !self.link().yielder.is_null()
-        {
+        if !self.link().yielder.is_null() && self.block().chaos.as_ref().is_some_and(Chaos::pauses) {
             self.suspend(Request::Pause)?;
         }
         match &self.execution().stopped {
@@ -206,11 +206,25 @@ impl CellDatabase {
         // SAFETY: not null (checked by the callers), and the yielder lives on the fiber that runs this.
         match unsafe { &*yielder }.suspend(request) {
             Order::Resume { worker } => {
-                self.link.as_mut().expect("attached").worker = worker;
+                let link = self.link.as_mut().expect("attached");
+                if !link.worker.is(&worker) {
+                    worker.counters.migrated.increment();
+                }
+                link.worker = worker;
+                if self.block().chaos.is_some() && !worker.is_here() {
+                    self.misplaced();
+                }
                 Ok(())
             }
             Order::Run { .. } | Order::Cancel | Order::Exit => self.stop(Stop::Cancelled),
         }
+    }
+
+    /// The worker that came with the resumption is not the thread that runs this.
+    #[cold]
+    fn misplaced(&mut self) -> ! {
+        self.execution().stopped = Some(Stop::Misplaced);
+        panic!("the fiber was resumed on another thread than that of the worker it was given");
     }
 
     /// Reads an account; returns its position among the accounts that this incarnation read.

@@ -197,7 +197,7 @@ impl Executor {
         execution.end = match (result, execution.stopped.take()) {
             (_, Some(Stop::Doomed)) => End::Doomed,
             (_, Some(Stop::MustWait)) => End::MustWait,
-            (_, Some(Stop::Cancelled)) => End::Cancelled,
+            (_, Some(Stop::Cancelled | Stop::Misplaced)) => End::Cancelled,
             (_, Some(Stop::Source(error))) | (Err(EVMError::Database(ReadError::Source(error))), None) => {
                 End::Source(error)
             }

@@ -147,6 +147,8 @@ pub(crate) enum Stop {
     MustWait,
     Cancelled,
     Source(SourceError),
+    /// Chaos: a resumption went wrong.
+    Misplaced,
 }
 
 impl Execution {
@@ -220,6 +222,12 @@ impl Execution {
     /// Whether it ran on final state.
     pub fn on_final_state(&self) -> bool {
         self.on_final_state
+    }
+
+    /// Chaos: whether it ended since its fiber was resumed on another thread than that of the worker it was
+    /// given. That is a fault whatever became of the incarnation.
+    pub fn was_misplaced(&self) -> bool {
+        matches!(self.stopped, Some(Stop::Misplaced))
     }
 
     /// Whether everything that the incarnation observed is still what lies below its index. Compares values,

@@ -6,6 +6,7 @@ use std::{
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use corosensei::{
@@ -66,6 +67,11 @@ pub enum Yielded {
 pub struct Fiber {
     coroutine: Coroutine<Order, Request, ()>,
     stack: (usize, usize),
+    /// Chaos: whether somebody is on the stack. On the heap, so that whoever came by a second copy of the fiber
+    /// finds the same mark.
+    entered: Box<AtomicBool>,
+    /// Whether the mark is looked at.
+    checked: bool,
 }
 
 // SAFETY: what lives on a suspended fiber's stack is an `Executor` (an EVM whose memory is shared through
@@ -84,7 +90,7 @@ impl Fiber {
         let stack = DefaultStack::new(STACK_SIZE)?;
         let bounds = (stack.limit().get(), stack.base().get());
         let coroutine = Coroutine::with_stack(stack, fiber_main);
-        Ok(Self { coroutine, stack: bounds })
+        Ok(Self { coroutine, stack: bounds, entered: Box::default(), checked: false })
     }
 
     /// Starts an execution on an idle fiber.
@@ -103,6 +109,7 @@ impl Fiber {
         execution: Box<Execution>,
         worker: WorkerContext,
     ) -> Result<Yielded, String> {
+        self.checked = block.chaos.is_some();
         self.order(Order::Run { block, execution, worker })
     }
 
@@ -125,7 +132,15 @@ impl Fiber {
     }
 
     fn order(&mut self, order: Order) -> Result<Yielded, String> {
-        match catch_unwind(AssertUnwindSafe(|| self.coroutine.resume(order))) {
+        // Relaxed: the mark hands nothing over. What should do that is what it checks, and it must not help.
+        if self.checked && self.entered.swap(true, Ordering::Relaxed) {
+            return Err("the fiber was entered twice".to_owned());
+        }
+        let came_back = catch_unwind(AssertUnwindSafe(|| self.coroutine.resume(order)));
+        if self.checked {
+            self.entered.store(false, Ordering::Relaxed);
+        }
+        match came_back {
             Ok(CoroutineResult::Yield(Request::Done(execution))) => Ok(Yielded::Done(execution)),
             Ok(CoroutineResult::Yield(Request::Wait(version))) => Ok(Yielded::Wait(version)),
             Ok(CoroutineResult::Yield(Request::Load(word))) => Ok(Yielded::Load(word)),
@@ -242,4 +257,19 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
         .map(|message| (*message).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri cannot switch stacks")]
+    fn nobody_gets_onto_a_fiber_that_somebody_is_on() {
+        let mut fiber = Fiber::new().expect("memory for a stack");
+        fiber.checked = true;
+        fiber.entered.store(true, Ordering::Relaxed);
+        assert_eq!(fiber.order(Order::Cancel).expect_err("entered twice"), "the fiber was entered twice");
+        assert!(!fiber.coroutine.started());
+    }
 }

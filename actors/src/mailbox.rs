@@ -143,6 +143,8 @@ impl<M> fmt::Debug for Mailbox<'_, M> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::{cell::UnsafeCell, thread};
+
     use super::*;
 
     #[test]
@@ -159,5 +161,56 @@ mod tests {
         assert_eq!(mailbox.receive(), None);
         assert!(mailbox.send(&letters[4]));
         assert_eq!(mailbox.receive(), None);
+    }
+    /// Several threads send; whoever finds the actor idle handles everything until it is idle again.
+    #[test]
+    fn several_senders_lose_nothing_and_one_at_a_time_receives() {
+        const SENDERS: usize = 3;
+        const MESSAGES: usize = if cfg!(miri) { 20 } else { 20_000 };
+        let letters: Vec<Vec<_>> = (0..SENDERS)
+            .map(|sender| (0..MESSAGES).map(|number| Letter::new((sender, number))).collect())
+            .collect();
+        let mailbox = Mailbox::new();
+        // Plain memory that only a receiver touches: the role hands it on.
+        let handled = Handled(UnsafeCell::new(Vec::new()));
+        thread::scope(|scope| {
+            for letters in &letters {
+                let (mailbox, handled) = (&mailbox, &handled);
+                scope.spawn(move || {
+                    for letter in letters {
+                        if !mailbox.send(letter) {
+                            continue;
+                        }
+                        // SAFETY: this thread is the receiver until `receive` gives nothing.
+                        unsafe { handled.add(letter.message) };
+                        while let Some(message) = mailbox.receive() {
+                            // SAFETY: as above.
+                            unsafe { handled.add(message) };
+                        }
+                    }
+                });
+            }
+        });
+        let handled = handled.0.into_inner();
+        assert_eq!(handled.len(), SENDERS * MESSAGES);
+        for sender in 0..SENDERS {
+            let numbers = handled.iter().filter(|(from, _)| *from == sender).map(|(_, number)| *number);
+            assert!(numbers.eq(0..MESSAGES), "each sender's messages come in the order of sending");
+        }
+    }
+
+    struct Handled(UnsafeCell<Vec<(usize, usize)>>);
+
+    // SAFETY: see `add`.
+    unsafe impl Sync for Handled {}
+
+    impl Handled {
+        /// # Safety
+        ///
+        /// For the mailbox's receiver only.
+        unsafe fn add(&self, message: (usize, usize)) {
+            // SAFETY: there is one receiver at a time, and it sees what the one before it did.
+            unsafe { &mut *self.0.get() }.push(message);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! What a worker brings along when it runs a transaction: its memory for the block, and its counters.
 
-use std::{cell::RefCell, fmt};
+use std::{cell::RefCell, fmt, ptr};
 
 use counterpoint_state::{
     Arena, Request, Waiter,
-    sync::unordered::{AtomicU64, Ordering},
+    sync::unordered::{AtomicU64, AtomicUsize, Ordering},
 };
+
+use crate::chaos::current_thread;
 
 /// Counts one worker's doings in one block. Written by that worker alone, read by anybody.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Counters {
     pub parked: Counter,
     /// Fibers resumed.
     pub resumed: Counter,
+    /// Fibers that this worker went on with, and that another worker had before.
+    pub migrated: Counter,
     /// Incarnations that had read something too early.
     pub invalidated: Counter,
     /// Messages between actors.
@@ -28,6 +32,8 @@ pub struct Counters {
     pub fiberless: Counter,
     /// Estimates entered by prediction.
     pub predicted: Counter,
+    /// Chaos: the thread that acts as this worker.
+    thread: AtomicUsize,
 }
 
 /// A counter with one writer.
@@ -79,6 +85,23 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
+    /// Chaos: notes that the current thread acts as this worker from here on.
+    pub(crate) fn enter(&self) {
+        // Relaxed: read by this thread, or by one that it handed a fiber to, and that orders it.
+        self.counters.thread.store(current_thread(), Ordering::Relaxed);
+    }
+
+    /// Chaos: whether the current thread acts as this worker.
+    pub(crate) fn is_here(&self) -> bool {
+        // Relaxed: a worker's own thread sees what it wrote, and nobody else may ask with success.
+        self.counters.thread.load(Ordering::Relaxed) == current_thread()
+    }
+
+    /// Whether both are the same worker.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        ptr::eq(self.counters, other.counters)
+    }
+
     /// Stores a waiter for as long as the block lives.
     pub fn waiter(&self, waiter: Waiter<'static>) -> &'static Waiter<'static> {
         self.arena.alloc(waiter)

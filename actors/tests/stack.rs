@@ -57,6 +57,7 @@ fn forward(to: Address, times: usize) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri cannot switch stacks")]
 fn no_transaction_comes_near_the_end_of_its_stack() {
     let mut worst = (0, String::new());
     let mut note = |mark: usize, what: String| {

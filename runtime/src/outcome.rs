@@ -100,6 +100,8 @@ pub struct Statistics {
     pub parked: u64,
     /// Times that a parked fiber was resumed.
     pub resumed: u64,
+    /// Of these, times that it had run on another worker before.
+    pub migrated: u64,
     /// Times that a transaction had read something too early and was invalidated.
     pub invalidated: u64,
     /// Messages between actors.

@@ -1,6 +1,7 @@
 //! Who is in a block, and whether it is done: so that what is left of it can be taken apart once nobody is there.
 
 use counterpoint_state::sync::{AtomicBool, AtomicU32, Ordering, mutation, thread};
+use crossbeam_utils::CachePadded;
 
 /// Workers in a block, and its end.
 ///
@@ -8,16 +9,20 @@ use counterpoint_state::sync::{AtomicBool, AtomicU32, Ordering, mutation, thread
 /// saw the end may [`wait_alone`](Self::wait_alone): from then on, who enters finds the block done and touches
 /// nothing. That rests on the one order of entries and exits: an entry before the exit of the worker that ended the
 /// block is waited for, and an entry after it acquires the end.
+///
+/// Whoever drops the block acquires it here first. Its `Arc`'s own fence orders the same; ThreadSanitizer does not
+/// follow fences, and would take the end of every block for a race. The count is boxed, since that goes by the
+/// address, which must stay when the block is moved out of its `Arc`.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    visitors: AtomicU32,
+    visitors: Box<CachePadded<AtomicU32>>,
     done: AtomicBool,
 }
 
 impl Presence {
     /// Nobody is there.
     pub(crate) fn new(done: bool) -> Self {
-        Self { visitors: AtomicU32::new(0), done: AtomicBool::new(done) }
+        Self { visitors: Box::default(), done: AtomicBool::new(done) }
     }
 
     /// Enters. To be followed by a look at [`is_done`](Self::is_done) before anything is touched.
@@ -44,6 +49,12 @@ impl Presence {
         self.done.store(true, mutation!("finish-relaxed", Ordering::Relaxed, Ordering::Release));
     }
 
+    /// Releases what the caller did to the block after it left.
+    pub(crate) fn release(&self) {
+        // Release: pairs with the load in `drop`.
+        self.visitors.fetch_add(0, Ordering::Release);
+    }
+
     /// Waits until nobody is there. For a worker that saw the end and has left.
     pub(crate) fn wait_alone(&self) {
         debug_assert!(self.is_done(), "nobody would leave");
@@ -51,5 +62,12 @@ impl Presence {
         while self.visitors.load(Ordering::Acquire) != 0 {
             thread::yield_now();
         }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // Acquire: pairs with `leave` and `release`.
+        let _ = self.visitors.load(Ordering::Acquire);
     }
 }

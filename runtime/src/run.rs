@@ -2,10 +2,10 @@
 
 use std::{cell::UnsafeCell, fmt};
 
-use counterpoint_actors::{BlockState, Execution, Fiber, Signals, WorkerContext, Written};
+use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
     Frontier, Invalidated, Phase, TransactionWord,
-    sync::{AtomicU32, Mutex, Ordering, fence, mutation},
+    sync::{AtomicU32, Mutex, Ordering, fence, mutation, thread},
 };
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
@@ -34,6 +34,8 @@ pub(crate) struct Body {
 
 /// A block that is being executed.
 pub(crate) struct BlockRun {
+    /// Who is in the block. The first to go, see there.
+    pub(crate) presence: Presence,
     // Before `state`: fibers and executions point into it.
     bodies: Box<[CachePadded<UnsafeCell<Body>>]>,
     committer: UnsafeCell<Committer>,
@@ -52,7 +54,6 @@ pub(crate) struct BlockRun {
     next_scout: CachePadded<AtomicU32>,
     /// Fibers in flight.
     fibers: CachePadded<AtomicU32>,
-    pub(crate) presence: Presence,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
     pub(crate) mode: Mode,
@@ -95,6 +96,7 @@ impl BlockRun {
         // SAFETY: nobody else has the queues yet.
         let stealers = queues.iter().map(|queue| unsafe { &*queue.get() }.stealer()).collect();
         Self {
+            presence: Presence::new(transactions == 0),
             bodies: (0..transactions + scouts).map(|_| CachePadded::default()).collect(),
             committer: UnsafeCell::new(Committer::new(transactions, keep_states)),
             queues,
@@ -106,7 +108,6 @@ impl BlockRun {
             scouts: (0..scouts).map(|_| CachePadded::default()).collect(),
             next_scout: CachePadded::new(AtomicU32::new(1)),
             fibers: CachePadded::default(),
-            presence: Presence::new(transactions == 0),
             failure: Mutex::new(None),
             limits,
             mode,
@@ -115,8 +116,9 @@ impl BlockRun {
 
     /// Takes the run apart, once nobody else has it.
     pub(crate) fn into_state(self) -> BlockState {
-        let Self { bodies, committer, state, .. } = self;
+        let Self { presence, bodies, committer, state, .. } = self;
         // What points into the state goes first.
+        drop(presence);
         drop((bodies, committer));
         state
     }
@@ -307,7 +309,7 @@ impl<'a> Visit<'a> {
             let waits = !run.state.send_begin(index, &self.context);
             if run.state.chaos().is_some_and(|chaos| chaos.one_in(8)) {
                 // The frontier may arrive between the letter and the note.
-                counterpoint_state::sync::thread::sleep(std::time::Duration::from_micros(200));
+                thread::sleep(std::time::Duration::from_micros(200));
             }
             run.begins.note(index, waits);
         }
@@ -347,6 +349,15 @@ impl<'a> Visit<'a> {
         {
             return Some(index);
         }
+        if run.state.chaos().is_some_and(Chaos::swaps_work) {
+            // The others, who may share a core with this worker, get the time to take what it has.
+            for _ in 0..4 {
+                if let Some(index) = self.steal(1) {
+                    return Some(index);
+                }
+                thread::yield_now();
+            }
+        }
         let frontier = run.frontier.passed() + 1;
         if !self.queue().is_empty() && frontier <= run.last() && run.state.word(frontier).claim().is_some() {
             return Some(frontier);
@@ -357,9 +368,15 @@ impl<'a> Visit<'a> {
                 return Some(index);
             }
         }
+        self.steal(WORTH_STEALING)
+    }
+
+    /// A ready transaction of a worker that has at least `worth` of them.
+    fn steal(&self, worth: usize) -> Option<u32> {
+        let run = self.run;
         for offset in 1..run.stealers.len() {
             let stealer = &run.stealers[(self.worker + offset) % run.stealers.len()];
-            while stealer.len() >= WORTH_STEALING {
+            while stealer.len() >= worth {
                 match stealer.steal() {
                     Steal::Empty => break,
                     Steal::Retry => {}

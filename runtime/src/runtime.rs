@@ -58,6 +58,7 @@ pub struct Builder {
     in_flight: usize,
     keep_states: bool,
     chaos: Option<u64>,
+    pause_everywhere: bool,
 }
 
 /// Why a runtime could not be built.
@@ -76,7 +77,15 @@ impl Default for Builder {
     fn default() -> Self {
         // Seam: asks the machine, not the scheduler.
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { workers, fibers: 256, window: 256, in_flight: 1_024, keep_states: false, chaos: None }
+        Self {
+            workers,
+            fibers: 256,
+            window: 256,
+            in_flight: 1_024,
+            keep_states: false,
+            chaos: None,
+            pause_everywhere: false,
+        }
     }
 }
 
@@ -121,6 +130,21 @@ impl Builder {
     pub fn chaos(mut self, seed: u64) -> Self {
         self.chaos = Some(seed);
         self
+    }
+
+    /// Test only: fibers pause before every read and go on where there is another worker. Results must not
+    /// change.
+    #[cfg(feature = "chaos")]
+    pub fn pause_everywhere(mut self) -> Self {
+        self.pause_everywhere = true;
+        self
+    }
+
+    fn disorder(&self) -> Option<Chaos> {
+        if self.pause_everywhere {
+            return Some(Chaos::pausing_everywhere(self.chaos));
+        }
+        self.chaos.map(Chaos::new)
     }
 
     /// Starts the runtime's threads.
@@ -197,7 +221,7 @@ impl Runtime {
             Arc::clone(&block.source),
             workers,
             &mut self.pool.store.arenas(),
-            self.settings.chaos.map(Chaos::new),
+            self.settings.disorder(),
             {
                 let work = Arc::clone(&self.pool.work);
                 move || work.notify_waiting()
@@ -243,6 +267,7 @@ impl Runtime {
             }
         };
         self.pool.store.put_kit(kit);
+        run.presence.release();
         if let Some(run) = Arc::into_inner(run) {
             let arenas = run.into_state().into_arenas();
             self.pool.store.arenas().extend(arenas.take(workers));
@@ -262,6 +287,7 @@ impl Runtime {
             statistics.incarnations += counters.incarnations.get();
             statistics.parked += counters.parked.get();
             statistics.resumed += counters.resumed.get();
+            statistics.migrated += counters.migrated.get();
             statistics.invalidated += counters.invalidated.get();
             statistics.hops += counters.hops.get();
             statistics.inline_hops += counters.hops.get() - counters.queued.get();

@@ -1,6 +1,6 @@
 //! What a worker does in a block: run transactions, park them, publish them, run them again.
 
-use counterpoint_actors::{End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline};
+use counterpoint_actors::{Chaos, End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline};
 use counterpoint_state::{
     Arena, WaitWord, Waiter,
     sync::{Mutex, MutexGuard},
@@ -190,7 +190,7 @@ impl Visit<'_> {
         // SAFETY: the caller owns the transaction.
         let body = unsafe { run.body(index) };
         let mut on_final_state = run.at_frontier(index);
-        if incarnation == 0 && run.state.chaos().is_some_and(|chaos| chaos.one_in(2)) {
+        if incarnation == 0 && run.state.chaos().is_some_and(Chaos::speculates_at_the_frontier) {
             on_final_state = false;
         }
         let mut execution = kit.execution();
@@ -345,6 +345,9 @@ impl Visit<'_> {
             End::Doomed | End::MustWait | End::Cancelled | End::Unfinished if !confirmed => {
                 body.execution = Some(execution);
                 return self.run_again(index, kit, store);
+            }
+            End::Panicked(message) if execution.was_misplaced() => {
+                return run.fail(ExecuteError::Panic { index: position, message: message.clone() });
             }
             // What failed on state that is not final may not fail on final state.
             _ if !confirmed => {

@@ -137,6 +137,7 @@ impl<'b> WaitWord<'b> {
     #[must_use]
     pub(crate) fn announce(&self) -> bool {
         let absent = ptr::without_provenance_mut(ABSENT);
+        // Release, Acquire: as every write. Nothing depends on it: it brings no record and takes no list.
         mutation!(
             "announce-in-two-steps",
             {
@@ -146,7 +147,7 @@ impl<'b> WaitWord<'b> {
                 }
                 announces
             },
-            // Release, Acquire: as every write. Nothing depends on it: it brings no record and takes no list.
+            // Acquire, Release: as above.
             self.word.compare_exchange(absent, awaited(), Ordering::AcqRel, Ordering::Acquire).is_ok()
         )
     }

@@ -20,7 +20,7 @@ pub use under_shuttle::*;
 /// The same in every build: for counters and hints, which hand nothing over and order nothing, so that there is
 /// nothing to explore.
 pub mod unordered {
-    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
 /// Whether a deliberate weakening is switched on, for the child processes of tests that must fail.
