@@ -39,6 +39,8 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod commit;
+#[cfg(feature = "ethereum")]
+pub mod ethereum;
 mod input;
 mod outcome;
 mod run;
