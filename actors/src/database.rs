@@ -91,6 +91,17 @@ impl CellDatabase {
         unsafe { on_worker_stack(self.link().yielder, || question(&*self.block().source)) }
     }
 
+    /// Whether the source has storage of the account.
+    pub(crate) fn has_stored(&mut self, address: Address) -> Result<bool, ReadError> {
+        self.ask(|source| source.has_storage(address)).or_else(|error| self.stop(Stop::Source(error)))
+    }
+
+    /// Whether an account that this incarnation has read was wiped in the block, with its storage.
+    pub(crate) fn is_wiped(&mut self, address: Address) -> bool {
+        let execution = self.execution();
+        execution.account(&address).is_some_and(|account| execution.accounts[account].view.wiped != 0)
+    }
+
     /// Before every read: is there a point in going on?
     fn check(&mut self) -> Result<(), ReadError> {
         if !self.link().yielder.is_null() && self.block().chaos.as_ref().is_some_and(Chaos::pauses) {

@@ -5,14 +5,16 @@ use std::{fmt, ptr, sync::LazyLock};
 use corosensei::Yielder;
 use revm::{
     Context, Journal,
-    context::{BlockEnv, CfgEnv, Evm, FrameStack, JournalTr, LocalContext, TxEnv, result::EVMError},
+    context::{
+        BlockEnv, CfgEnv, ContextError, Evm, FrameStack, JournalTr, LocalContext, TxEnv, result::EVMError,
+    },
     handler::{
-        EthFrame, EvmTr, FrameInitOrResult, FrameResult, FrameTr, Handler,
+        EthFrame, EvmTr, FrameInitOrResult, FrameResult, FrameTr, Handler, ItemOrResult,
         evm::{ContextDbError, FrameInitResult},
         instructions::EthInstructions,
     },
-    interpreter::{FrameInput, interpreter::EthInterpreter, interpreter_action::FrameInit},
-    primitives::hardfork::SpecId,
+    interpreter::{CreateInputs, FrameInput, interpreter::EthInterpreter, interpreter_action::FrameInit},
+    primitives::{Address, KECCAK_EMPTY, constants::CALL_STACK_LIMIT, hardfork::SpecId},
 };
 
 use crate::{
@@ -63,6 +65,54 @@ impl ActorEvm {
         }
     }
 
+    /// EIP-7610: the address of a creation that fails because the account there has storage, though neither
+    /// code nor nonce. revm looks at these two only.
+    fn occupied(&mut self, inputs: &CreateInputs, depth: usize) -> Result<Option<Address>, ReadError> {
+        let journal = &mut self.0.ctx.journaled_state;
+        // Loaded: it is the sender, or it executes.
+        let Some(caller) = journal.inner.state.get(&inputs.caller()) else { return Ok(None) };
+        // What fails earlier does not touch the address.
+        let fails_earlier = depth > CALL_STACK_LIMIT as usize
+            || caller.info.balance < inputs.value()
+            || caller.info.nonce == u64::MAX;
+        if fails_earlier {
+            return Ok(None);
+        }
+        let address = inputs.created_address(caller.info.nonce);
+        if !journal.database.has_stored(address)? {
+            return Ok(None);
+        }
+        let account = journal.load_account(address)?.data;
+        let free = account.info.nonce == 0 && account.info.code_hash == KECCAK_EMPTY;
+        // What this transaction or the block created or destroyed there has left nothing of the old storage.
+        let fresh = account.is_created() || journal.database.is_wiped(address);
+        Ok((free && !fresh).then_some(address))
+    }
+
+    /// Lets revm find a collision at this address.
+    #[cold]
+    fn collide(
+        &mut self,
+        address: Address,
+        frame_input: FrameInit,
+    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ActorContext>> {
+        self.set_nonce(address, 1);
+        let failed = match self.0.frame_init(frame_input)? {
+            ItemOrResult::Result(result) => result,
+            ItemOrResult::Item(_) => {
+                return Err(ContextError::Custom("a creation over storage succeeded".to_owned()));
+            }
+        };
+        self.set_nonce(address, 0);
+        Ok(ItemOrResult::Result(failed))
+    }
+
+    fn set_nonce(&mut self, address: Address, nonce: u64) {
+        if let Some(account) = self.0.ctx.journaled_state.inner.state.get_mut(&address) {
+            account.info.nonce = nonce;
+        }
+    }
+
     /// A frame ended: the transaction returns to the caller's actor.
     fn returned(&mut self) {
         self.0.ctx.journaled_state.database.worker().counters.hops.increment();
@@ -94,7 +144,14 @@ impl EvmTr for ActorEvm {
         frame_input: <Self::Frame as FrameTr>::FrameInit,
     ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
         self.call(&frame_input);
-        self.0.frame_init(frame_input)
+        let occupied = match &frame_input.frame_input {
+            FrameInput::Create(inputs) => self.occupied(inputs, frame_input.depth)?,
+            _ => None,
+        };
+        match occupied {
+            None => self.0.frame_init(frame_input),
+            Some(address) => self.collide(address, frame_input),
+        }
     }
 
     #[inline]
@@ -217,7 +274,7 @@ impl Executor {
         block: &BlockState,
         execution: &mut Execution,
         executed: &mut Executed,
-        masked: Option<revm::primitives::Address>,
+        masked: Option<Address>,
         worker: WorkerContext,
     ) {
         if let Some(address) = masked

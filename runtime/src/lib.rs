@@ -40,6 +40,8 @@ mod begins;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod commit;
+#[cfg(feature = "ethereum")]
+pub mod ethereum;
 mod input;
 mod outcome;
 mod presence;

@@ -201,6 +201,11 @@ impl Runtime {
     ///
     /// See [`ExecuteError`]. Nothing of the block is committed then, and the runtime remains usable.
     pub fn execute(&self, block: &Block) -> Result<Outcome, ExecuteError> {
+        self.execute_keeping(block, self.settings.keep_states)
+    }
+
+    /// Executes a block; `keep_states` stands for what the runtime was built with.
+    pub(crate) fn execute_keeping(&self, block: &Block, keep_states: bool) -> Result<Outcome, ExecuteError> {
         let span = tracing::debug_span!(
             "execute",
             number = %block.env.number,
@@ -236,7 +241,7 @@ impl Runtime {
             fibers: u32::try_from(fibers).unwrap_or(u32::MAX),
             window: u32::try_from(window).unwrap_or(u32::MAX),
         };
-        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, self.settings.keep_states));
+        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, keep_states));
         let set_up = Instant::now();
 
         let mut kit = self.pool.store.take_kit();

@@ -5,6 +5,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use crate::request::DeferredSource;
 use revm::{
     bytecode::Bytecode,
+    database::BundleState,
     database_interface::{DBErrorMarker, DatabaseRef},
     primitives::{Address, AddressMap, B256, B256Map, HashMap, KECCAK_EMPTY, StorageKeyMap, U256},
     state::AccountInfo,
@@ -19,6 +20,11 @@ impl SourceError {
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))
     }
+
+    /// The source's own error, if it is of this type.
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
 }
 
 impl fmt::Debug for SourceError {
@@ -32,6 +38,8 @@ impl fmt::Display for SourceError {
         fmt::Display::fmt(&self.0, f)
     }
 }
+
+impl DBErrorMarker for SourceError {}
 
 impl StdError for SourceError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
@@ -64,6 +72,14 @@ pub trait StateSource: Send + Sync {
     fn deferred(&self) -> Option<&dyn DeferredSource> {
         None
     }
+
+    /// Whether the account has any slot that is not zero. Asked when a contract is about to be created at the
+    /// address: then the creation fails (EIP-7610). No account with storage and without code and nonce can come
+    /// into being since EIP-161, so that a source of a chain that has none need not answer.
+    fn has_storage(&self, address: Address) -> Result<bool, SourceError> {
+        let _ = address;
+        Ok(false)
+    }
 }
 
 /// State in memory.
@@ -75,6 +91,7 @@ pub struct MemorySource {
     accounts: AddressMap<MemoryAccount>,
     code: B256Map<Bytecode>,
     block_hashes: HashMap<u64, B256>,
+    eip7610: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -120,9 +137,48 @@ impl MemorySource {
         self.accounts.insert(address, MemoryAccount { info, storage: storage.into_iter().collect() });
     }
 
+    /// Whether nothing is created over storage, see [`StateSource::has_storage`]. As long as nobody sets it, it is
+    /// as with sequential revm on the same data.
+    pub fn set_eip7610(&mut self, on: bool) {
+        self.eip7610 = on;
+    }
+
     /// Inserts the hash of an ancestor block.
     pub fn insert_block_hash(&mut self, number: u64, hash: B256) {
         self.block_hashes.insert(number, hash);
+    }
+
+    /// Takes over what a block changed.
+    pub fn apply(&mut self, bundle: &BundleState) {
+        for (hash, code) in &bundle.contracts {
+            self.code.insert(*hash, code.clone());
+        }
+        for (address, change) in &bundle.state {
+            let Some(info) = &change.info else {
+                self.accounts.remove(address);
+                continue;
+            };
+            let account = self.accounts.entry(*address).or_insert_with(|| MemoryAccount {
+                info: AccountInfo::default(),
+                storage: Default::default(),
+            });
+            account.info = AccountInfo { account_id: None, ..info.clone() };
+            if change.was_destroyed() {
+                account.storage.clear();
+            }
+            for (slot, value) in &change.storage {
+                if value.present_value.is_zero() {
+                    account.storage.remove(slot);
+                } else {
+                    account.storage.insert(*slot, value.present_value);
+                }
+            }
+        }
+    }
+
+    /// The account at this address, with its storage.
+    pub fn get(&self, address: &Address) -> Option<(&AccountInfo, &StorageKeyMap<U256>)> {
+        self.accounts.get(address).map(|account| (&account.info, &account.storage))
     }
 
     /// The accounts, in no order.
@@ -169,6 +225,11 @@ impl StateSource for MemorySource {
 
     fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
         self.find_block_hash(number).map_err(SourceError::new)
+    }
+
+    fn has_storage(&self, address: Address) -> Result<bool, SourceError> {
+        let storage = self.accounts.get(&address).filter(|_| self.eip7610).map(|account| &account.storage);
+        Ok(storage.is_some_and(|storage| storage.values().any(|value| !value.is_zero())))
     }
 }
 

@@ -3,11 +3,19 @@
 //! A [`BlockFile`](blockfile::BlockFile) holds one block and the state before it; [`forks`] gives the rules it
 //! is executed under; [`sequential`] executes it with plain revm; [`compare`] and [`header`] check
 //! Counterpoint's outcome against that and against the block's own header; [`report`] says how it went.
+//!
+//! [`statetest`] and [`blocktest`] execute Ethereum's test [`fixture`]s, on the chains that [`network`] knows by name.
 
 pub mod blockfile;
+pub mod blocktest;
 pub mod compare;
+pub mod fixture;
 pub mod forks;
 pub mod header;
 pub mod latency;
+pub mod network;
 pub mod report;
 pub mod sequential;
+pub mod signing;
+pub mod statetest;
+pub mod t8n;

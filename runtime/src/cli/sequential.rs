@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{Debug, Display},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,10 @@ use revm::{
 };
 
 use super::header;
-use crate::{ExecuteError, Mode, TransactionOutcome};
+use crate::{
+    Block, ExecuteError, Mode, TransactionOutcome,
+    ethereum::{Engine, Executions, overlay::SourceDatabase},
+};
 
 /// What sequential execution gives.
 #[derive(Debug)]
@@ -29,6 +33,19 @@ pub struct Sequential {
     pub states: Vec<EvmState>,
     /// From inputs in memory to results and changeset. Freeing the caches is not in it.
     pub elapsed: Duration,
+}
+
+/// Sequential execution as what whole blocks run on, to compare with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SequentialEngine;
+
+impl Engine for SequentialEngine {
+    fn execute(&self, block: &Block) -> Result<Executions, ExecuteError> {
+        let source = SourceDatabase(Arc::clone(&block.source));
+        let Block { env, cfg, transactions, mode, .. } = block;
+        let sequential = execute_sequential(env, cfg, transactions, &source, *mode, true)?;
+        Ok(Executions { transactions: sequential.transactions, states: sequential.states })
+    }
 }
 
 /// Executes a block the way revm's users do: one [`State`] over the source, a transaction at a time, each

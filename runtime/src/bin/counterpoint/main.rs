@@ -1,9 +1,13 @@
 //! The `counterpoint` command.
 
+mod blocktest;
 mod inputs;
 mod measure;
 mod output;
 mod replay;
+mod statetest;
+mod suite;
+mod t8n;
 
 use std::process::ExitCode;
 
@@ -24,10 +28,16 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(replay::Arguments),
+    Statetest(statetest::Arguments),
+    Blocktest(blocktest::Arguments),
+    T8n(t8n::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments).into(),
+        Command::Statetest(arguments) => statetest::run(&arguments).into(),
+        Command::Blocktest(arguments) => blocktest::run(&arguments).into(),
+        Command::T8n(arguments) => t8n::run(&arguments),
     }
 }

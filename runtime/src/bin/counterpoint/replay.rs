@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Threads beyond this are a mistake, not a machine.
-const MOST_WORKERS: i64 = 1024;
+pub(crate) const MOST_WORKERS: i64 = 1024;
 
 /// Execute blocks in parallel and compare with sequential execution and with their headers.
 ///

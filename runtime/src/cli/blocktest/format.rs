@@ -1,0 +1,88 @@
+//! The JSON of block tests.
+
+use std::collections::BTreeMap;
+
+use revm::primitives::{B256, Bytes};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cli::{fixture::Alloc, network::Config};
+
+/// What a file holds under a name.
+pub(super) enum Entry {
+    Test(Box<Test>),
+    /// Another kind of test.
+    Other(String),
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Test {
+    pub(super) network: String,
+    #[serde(default)]
+    pub(super) config: Config,
+    #[serde(rename = "genesisRLP")]
+    pub(super) genesis: Bytes,
+    pub(super) pre: Alloc,
+    pub(super) blocks: Vec<Block>,
+    #[serde(rename = "lastblockhash")]
+    pub(super) last: B256,
+    #[serde(rename = "postState", default)]
+    pub(super) post: Option<Alloc>,
+    #[serde(rename = "sealEngine", default)]
+    pub(super) seal: Option<String>,
+    #[serde(rename = "postStateHash", default)]
+    pub(super) post_hash: Option<B256>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Block {
+    #[serde(default)]
+    pub(super) rlp: Bytes,
+    /// Only of blocks that are valid.
+    #[serde(rename = "blockHeader", default)]
+    header: Option<Hashed>,
+    /// `expectException`, or in older files the same with a fork's name behind it.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Hashed {
+    hash: B256,
+}
+
+/// What should become of a block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It has this hash.
+    Valid(B256),
+    /// It is rejected, for one of these reasons if there is a name.
+    Invalid(Option<String>),
+}
+
+impl Block {
+    pub(super) fn fate(&self, network: &str) -> Fate {
+        let named = |key: &str| self.others.get(key).and_then(Value::as_str).map(str::to_owned);
+        let exception = named("expectException")
+            .or_else(|| named(&format!("expectException{network}")))
+            .or_else(|| named("expectExceptionALL"));
+        match (&self.header, exception) {
+            (Some(header), None) => Fate::Valid(header.hash),
+            (_, exception) => Fate::Invalid(exception),
+        }
+    }
+}
+
+/// The tests in a file.
+pub(super) fn read(text: &str) -> serde_json::Result<Vec<(String, Entry)>> {
+    let entries: BTreeMap<String, Value> = serde_json::from_str(text)?;
+    let entry = |(name, value): (String, Value)| {
+        let entry = if value.get("blocks").is_some() && value.get("genesisRLP").is_some() {
+            Entry::Test(serde_json::from_value(value)?)
+        } else {
+            Entry::Other(crate::cli::fixture::kind(&value))
+        };
+        Ok((name, entry))
+    };
+    entries.into_iter().map(entry).collect()
+}

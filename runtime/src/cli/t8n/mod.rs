@@ -1,0 +1,158 @@
+//! The state transition of one block, from JSON to JSON, in the form of geth's `evm t8n`.
+
+mod env;
+mod error;
+mod result;
+mod transactions;
+
+use std::sync::Arc;
+
+use alloy_eips::eip2718::Encodable2718;
+use alloy_hardforks::EthereumHardfork as Fork;
+use counterpoint_state::StateSource;
+use revm::{context::TxEnv, primitives::U256};
+use serde_json::Value;
+
+use super::{
+    fixture::{self, Alloc},
+    network::{BlobSchedule, Config, Network},
+};
+use crate::{
+    Mode,
+    ethereum::{Engine, Rules, StateTrie, Transaction, WholeBlock, environment, execute},
+};
+pub use error::T8nError;
+
+/// What a block is made of.
+#[derive(Debug)]
+pub struct Input {
+    /// The accounts before it.
+    pub alloc: Value,
+    /// Its environment.
+    pub env: Value,
+    /// Its transactions: a list of objects, or the hex of their RLP.
+    pub txs: Value,
+}
+
+/// Under which rules it is executed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The fork or chain, by name.
+    pub fork: String,
+    /// The chain's id.
+    pub chain_id: u64,
+    /// What the miner gets; nobody, not even nothing, if it is -1.
+    pub reward: i128,
+    /// Other blob parameters than those of the fork, as in a fixture's schedule.
+    pub blob_params: Option<Value>,
+}
+
+/// What comes out.
+#[derive(Debug)]
+pub struct Output {
+    /// The accounts after the block.
+    pub alloc: Value,
+    /// Roots, receipts and what was rejected.
+    pub result: Value,
+    /// The transactions that are part of the block, as hex of their RLP.
+    pub body: Value,
+}
+
+/// Executes the block. Transactions that cannot be part of it are left out and reported.
+///
+/// # Errors
+///
+/// Input that is wrong, or a block that cannot be executed whatever is left out.
+pub fn transition(engine: &impl Engine, input: Input, options: &Options) -> Result<Output, T8nError> {
+    let alloc: Alloc = serde_json::from_value(input.alloc).map_err(|error| T8nError::json("alloc", error))?;
+    let env: env::Env = serde_json::from_value(input.env).map_err(|error| T8nError::json("env", error))?;
+    let rules = rules(options, &env)?;
+    let header = env.header(&rules)?;
+    let transactions = transactions::read(&rules, input.txs)?;
+
+    let mut state = fixture::state(&alloc);
+    for (number, hash) in &env.block_hashes {
+        if let Some(number) = number.to_u64() {
+            state.insert_block_hash(number, *hash);
+        }
+    }
+    let trie = StateTrie::new(&state);
+    let source = Arc::new(state);
+    let (valid, envs): (Vec<usize>, Vec<TxEnv>) = transactions
+        .iter()
+        .enumerate()
+        .filter_map(|(index, transaction)| Some((index, transaction.as_ref().ok()?.1.clone())))
+        .unzip();
+    let ommers = env.ommers(header.number);
+    let withdrawals = env.withdrawals();
+    let block = WholeBlock {
+        env: environment(&rules, &header),
+        parent_hash: env.parent_hash(header.number),
+        parent_beacon_block_root: env.parent_beacon_block_root,
+        ommers: &ommers,
+        withdrawals: withdrawals.as_deref().filter(|_| rules.has(Fork::Shanghai)),
+        reward: u128::try_from(options.reward).ok(),
+        transactions: envs.into(),
+        source: Arc::clone(&source) as Arc<dyn StateSource>,
+        mode: Mode::Build,
+    };
+    let mut root_after = |bundle: &_| trie.root_after(bundle);
+    let root: Option<&mut dyn FnMut(&_) -> _> =
+        if rules.has(Fork::Byzantium) { None } else { Some(&mut root_after) };
+    let executed = execute(engine, &rules, &block, root)?;
+
+    let mut included: Vec<(Transaction, TxEnv)> = Vec::new();
+    let mut rejected = Vec::new();
+    let mut outcomes = executed.transactions.iter();
+    for (index, transaction) in transactions.into_iter().enumerate() {
+        match transaction {
+            Err(error) => rejected.push((index, error)),
+            Ok(transaction) => match outcomes.next() {
+                Some(Ok(_)) => included.push(transaction),
+                Some(Err(cause)) => rejected.push((index, cause.to_string())),
+                None => return Err(T8nError::Evm(format!("transaction {} has no outcome", valid.len()))),
+            },
+        }
+    }
+    let mut after = fixture::state(&alloc);
+    after.apply(&executed.bundle);
+    let result = result::Results {
+        rules: &rules,
+        header: &header,
+        withdrawals: withdrawals.as_deref(),
+        included: &included,
+        rejected: &rejected,
+        executed: &executed,
+        state_root: trie.root_after(&executed.bundle),
+    };
+    Ok(Output { alloc: result::alloc(&after), result: result.to_json(), body: body(&included) })
+}
+
+fn rules(options: &Options, env: &env::Env) -> Result<Rules, T8nError> {
+    let config = |error: &dyn ToString| T8nError::Config(error.to_string());
+    let network = Network::new(&options.fork, &Config::default()).map_err(|error| config(&error))?;
+    let mut rules = network.rules(env.number.0, env.timestamp.0, U256::ZERO);
+    rules.chain_id = options.chain_id;
+    if let Some(params) = &options.blob_params {
+        let schedule: BlobSchedule = serde_json::from_value(params.clone())
+            .map_err(|error| T8nError::json("blob parameters", error))?;
+        rules.blobs = rules.blobs.map(|_| schedule.params(rules.fork));
+    }
+    // A fork of this name is one at which the ether is taken, whatever the block's number.
+    if rules.fork == Fork::Dao && rules.dao_block.is_none() {
+        rules.dao_block = Some(env.number.0);
+    }
+    Ok(rules)
+}
+
+/// What the network would call the body's transactions.
+fn body(included: &[(Transaction, TxEnv)]) -> Value {
+    let transactions: Vec<&Transaction> = included.iter().map(|(transaction, _)| transaction).collect();
+    let mut bytes = Vec::new();
+    let payload_length = transactions.iter().map(|transaction| transaction.network_len()).sum();
+    alloy_rlp::Header { list: true, payload_length }.encode(&mut bytes);
+    for transaction in transactions {
+        transaction.network_encode(&mut bytes);
+    }
+    Value::String(revm::primitives::hex::encode_prefixed(bytes))
+}
