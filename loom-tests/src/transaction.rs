@@ -1,6 +1,6 @@
 //! A transaction as the runtime has it: its word, and what belongs to the word's owner.
 
-use counterpoint_state::{Arena, Phase, TransactionWord, VersionWord, Waiter, sync::mutated};
+use counterpoint_state::{Arena, Phase, TransactionWord, WaitWord, Waiter, sync::mutated};
 use loom::cell::UnsafeCell;
 
 /// What only the owner may touch: the runtime's `Body`, with the fiber's stack.
@@ -79,11 +79,11 @@ impl Transaction {
         }
     }
 
-    /// Owner: waits for the version, as `Visit::park` does, and then looks for the frontier. `true`: goes on
+    /// Owner: waits for a version or an answer, as `Visit::park` does, and then looks for the frontier. `true`: goes on
     /// at once; `false`: parked, and perhaps somebody else's already.
     pub fn park(
         &self,
-        version: &'static VersionWord<'static>,
+        awaited: &'static WaitWord<'static>,
         arena: &'static Arena,
         look_for_frontier: impl FnOnce(),
     ) -> bool {
@@ -92,14 +92,14 @@ impl Transaction {
         }
         if mutated("wait-before-park") {
             let ticket = self.word.load().ticket() + 1;
-            let waiting = version.wait(arena.alloc(Waiter::new(self.index, ticket)));
+            let waiting = awaited.wait(arena.alloc(Waiter::new(self.index, ticket)));
             return !waiting || self.word.park().is_none();
         }
         let Some(ticket) = self.word.park() else { return true };
         if mutated("store-after-park") {
             self.store();
         }
-        if version.wait(arena.alloc(Waiter::new(self.index, ticket))) {
+        if awaited.wait(arena.alloc(Waiter::new(self.index, ticket))) {
             look_for_frontier();
             return false;
         }

@@ -58,7 +58,7 @@ fn defer(shared: &'static Shared, _: &'static Arena) {
 }
 
 fn park(shared: &'static Shared, arena: &'static Arena) {
-    assert!(!shared.tx.park(shared.never.common(), arena, || shared.look_for_frontier()));
+    assert!(!shared.tx.park(shared.never.common().waiting(), arena, || shared.look_for_frontier()));
 }
 
 fn drain(shared: &'static Shared, _: &'static Arena) {

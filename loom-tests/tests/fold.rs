@@ -30,7 +30,9 @@ struct Shared {
 
 fn set_up(arena: &'static Arena) -> Shared {
     let cells = AccountCells::new();
-    cells.set_base(Some(AccountInfo::default().with_balance(U256::from(100))), arena);
+    assert!(
+        cells.set_base(Some(AccountInfo::default().with_balance(U256::from(100))), arena).next().is_none()
+    );
     let _ = cells.balance.entry(1, arena).publish_delta(arena.alloc(U256::from(10)));
     Shared { cells, reader: Transaction::running(3), saw: AtomicU32::new(NOTHING) }
 }
@@ -119,7 +121,7 @@ fn fold_against_a_retracted_credit() {
 /// An account that the source does not know, and a credit that brings it into being.
 fn set_up_birth(arena: &'static Arena) -> Shared {
     let cells = AccountCells::new();
-    cells.set_base(None, arena);
+    assert!(cells.set_base(None, arena).next().is_none());
     let _ = cells.balance.entry(1, arena).publish_delta(arena.alloc(U256::from(10)));
     Shared { cells, reader: Transaction::running(3), saw: AtomicU32::new(NOTHING) }
 }

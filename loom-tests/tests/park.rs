@@ -36,7 +36,7 @@ fn proceed<const FIBER: usize>(shared: &'static Shared, arena: &'static Arena) {
             Version::Delta(_) => unreachable!("nobody publishes a delta"),
             Version::Absent => {}
             Version::Estimate => {
-                if fiber.park(shared.entry.common(), arena, || {}) {
+                if fiber.park(shared.entry.common().waiting(), arena, || {}) {
                     continue;
                 }
                 return;

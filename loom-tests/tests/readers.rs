@@ -28,7 +28,7 @@ struct Shared {
 
 fn set_up(arena: &'static Arena) -> Shared {
     let cell = SlotCell::new();
-    cell.set_base(U256::from(BASE), arena);
+    assert!(cell.set_base(U256::from(BASE), arena).next().is_none());
     Shared {
         cell,
         readers: [Transaction::running(3), Transaction::running(4)],

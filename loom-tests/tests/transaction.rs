@@ -42,7 +42,7 @@ fn proceed(shared: &'static Shared, arena: &'static Arena) {
         if !matches!(shared.entry.read(), Version::Estimate) {
             return shared.tx.finish();
         }
-        if !shared.tx.park(shared.entry.common(), arena, || {}) {
+        if !shared.tx.park(shared.entry.common().waiting(), arena, || {}) {
             return;
         }
     }

@@ -29,9 +29,9 @@ struct Shared {
 
 fn set_up(arena: &'static Arena) -> Shared {
     let account = AccountCells::new();
-    account.set_base(Some(AccountInfo::default()), arena);
+    assert!(account.set_base(Some(AccountInfo::default()), arena).next().is_none());
     let slot = SlotCell::new();
-    slot.set_base(U256::from(5), arena);
+    assert!(slot.set_base(U256::from(5), arena).next().is_none());
     Shared { account, slot, reader: Transaction::running(3), saw: AtomicU32::new(NOTHING) }
 }
 
