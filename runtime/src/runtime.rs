@@ -335,8 +335,11 @@ impl Pool {
         let mut visit = unsafe { Visit::new(run, 0) };
         if run.state.is_deferred() {
             visit.asked_ahead = Some(0);
-            visit.ask_ahead();
-            run.state.send_requests(&visit.context);
+            self.contain(&mut visit, |visit| {
+                visit.ask_ahead();
+                visit.run.state.send_requests(&visit.context);
+                true
+            });
         }
         if run.uses_mailboxes {
             visit.send_begins();
@@ -407,7 +410,11 @@ impl Pool {
 
     /// One step, contained: a panic outside a transaction's execution is a bug of ours, and costs the block.
     fn step(&self, visit: &mut Visit<'_>, kit: &mut Kit) -> bool {
-        match catch_unwind(AssertUnwindSafe(|| visit.step(kit, &self.store))) {
+        self.contain(visit, |visit| visit.step(kit, &self.store))
+    }
+
+    fn contain<'a>(&self, visit: &mut Visit<'a>, work: impl FnOnce(&mut Visit<'a>) -> bool) -> bool {
+        match catch_unwind(AssertUnwindSafe(|| work(visit))) {
             Ok(worked) => worked,
             Err(panic) => {
                 visit.run.fail(ExecuteError::Internal(panic_message(&*panic)));
@@ -424,7 +431,8 @@ impl Pool {
         }
     }
 
-    /// Once the other workers have left, nobody will run the block's fibers any more. They are cancelled, which unwinds them through revm's own errors, and can be used again.
+    /// Once the other workers have left, nobody will run the block's fibers any more. They are cancelled, which
+    /// unwinds them through revm's own errors, and can be used again.
     fn give_up(&self, run: &BlockRun, kit: &mut Kit) {
         run.presence.wait_alone();
         for index in 1..=run.ids() {

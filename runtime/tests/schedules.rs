@@ -26,10 +26,16 @@ use counterpoint::{
         compare::first_difference,
         sequential::{Sequential, execute_sequential},
     },
+    state::{Answer, DeferredSource, Key, Request, SourceError, StateSource},
 };
 use counterpoint_benches::{
     random::random_block,
     workload::{Knobs, Mix, Workload},
+};
+use revm::{
+    bytecode::Bytecode,
+    primitives::{Address, B256, U256},
+    state::AccountInfo,
 };
 use shuttle::{
     Config, FailurePersistence, MaxSteps, Runner,
@@ -57,6 +63,8 @@ struct Case {
     workers: usize,
     fibers: usize,
     chaos: Option<u64>,
+    /// The source answers later, from a thread of its own for each batch.
+    deferred: bool,
     /// Executed one after the other on one runtime.
     blocks: Vec<(Block, Result<Sequential, ExecuteError>)>,
 }
@@ -82,6 +90,7 @@ impl Case {
             workers: [2, 3, 2, 4, 3][seed as usize % 5],
             fibers: [256, 256, 1, 2][(seed / 5) as usize % 4],
             chaos: (seed % 4 == 1).then_some(seed),
+            deferred: seed % 4 == 2,
             blocks,
         }
     }
@@ -94,7 +103,11 @@ impl Case {
         }
         let runtime = builder.build().expect("threads can be started");
         for (block, expected) in &self.blocks {
-            let outcome = match (runtime.execute(block), expected) {
+            let mut block = block.clone();
+            if self.deferred {
+                block.source = Arc::new(Deferred(block.source));
+            }
+            let outcome = match (runtime.execute(&block), expected) {
                 (Ok(outcome), Ok(expected)) => {
                     if let Some(difference) = first_difference(expected, &outcome) {
                         panic!("{difference}");
@@ -115,6 +128,48 @@ impl Case {
             totals.parked.fetch_add(statistics.parked, Ordering::Relaxed);
             totals.resumed.fetch_add(statistics.resumed, Ordering::Relaxed);
         }
+    }
+}
+
+/// Answers from a thread of its own.
+struct Deferred(Arc<dyn StateSource>);
+
+impl DeferredSource for Deferred {
+    fn request(&self, requests: Vec<Request>) {
+        let source = Arc::clone(&self.0);
+        shuttle::thread::spawn(move || {
+            for request in requests {
+                let answer = match request.key() {
+                    Key::Account(address) => source.account(address).map(Answer::Account),
+                    Key::Storage(address, slot) => source.storage(address, slot).map(Answer::Storage),
+                    Key::Code(hash) => source.code(hash).map(Answer::Code),
+                    Key::BlockHash(number) => source.block_hash(number).map(Answer::BlockHash),
+                };
+                request.answer(answer);
+            }
+        });
+    }
+}
+
+impl StateSource for Deferred {
+    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
+        self.0.account(address)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
+        self.0.storage(address, slot)
+    }
+
+    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
+        self.0.code(hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
+        self.0.block_hash(number)
+    }
+
+    fn deferred(&self) -> Option<&dyn DeferredSource> {
+        Some(self)
     }
 }
 

@@ -1,0 +1,276 @@
+//! Sources that answer later: results are those of sequential execution whatever the order of the answers, each key is
+//! asked for once, and a source that fails, forgets, lies or panics costs its block and nothing else.
+#![cfg(all(feature = "chaos", feature = "cli"))]
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use counterpoint::{
+    Block, ExecuteError, Mode, Outcome, Runtime,
+    cli::{compare::first_difference, latency::LatencySource, sequential::execute_sequential},
+    state::{Answer, DeferredSource, Key, MemorySource, Request, SourceError, StateSource},
+};
+use counterpoint_benches::{
+    random::random_block,
+    workload::{Knobs, Mix, Workload},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use revm::{
+    bytecode::Bytecode,
+    primitives::{Address, B256, U256},
+    state::AccountInfo,
+};
+
+/// What a source does with a batch of requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Manner {
+    /// Answers before the call returns, on the worker that asks.
+    AtOnce,
+    /// Answers from other threads, in any order, after any time.
+    Scrambled,
+    /// As `Scrambled`, but one key in eight is refused.
+    Failing,
+    /// As `Scrambled`, but one key in eight is dropped.
+    Forgetful,
+    /// As `Scrambled`, but one key in eight is answered with a value of another kind.
+    Lying,
+    /// Panics at the first batch, or a later one.
+    Panicking,
+}
+
+struct Source {
+    memory: Arc<MemorySource>,
+    manner: Manner,
+    rng: Mutex<StdRng>,
+    asked: Mutex<HashSet<Key>>,
+    twice: AtomicU64,
+    batches: AtomicU64,
+    panics_at: u64,
+}
+
+impl Source {
+    fn new(memory: &MemorySource, manner: Manner, seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            memory: Arc::new(memory.clone()),
+            manner,
+            rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            asked: Mutex::default(),
+            twice: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            panics_at: seed % 3,
+        })
+    }
+
+    fn treat(request: Request, memory: &MemorySource, manner: Manner, spoil: bool) {
+        let answer = answer(memory, request.key());
+        match manner {
+            Manner::Failing if spoil => request.answer(Err(SourceError::new("the disk is on fire"))),
+            Manner::Forgetful if spoil => drop(request),
+            Manner::Lying if spoil => match request.key() {
+                Key::Storage(..) => request.answer(Ok(Answer::Account(None))),
+                _ => request.answer(Ok(Answer::Storage(U256::ZERO))),
+            },
+            _ => request.answer(answer),
+        }
+    }
+}
+
+fn answer(memory: &MemorySource, key: Key) -> Result<Answer, SourceError> {
+    Ok(match key {
+        Key::Account(address) => {
+            // Without its code, as a database would give it.
+            let info: Option<AccountInfo> = memory.account(address)?;
+            Answer::Account(info.map(|info| AccountInfo { code: None, ..info }))
+        }
+        Key::Storage(address, slot) => Answer::Storage(memory.storage(address, slot)?),
+        Key::Code(hash) => Answer::Code(memory.code(hash)?),
+        Key::BlockHash(number) => Answer::BlockHash(memory.block_hash(number)?),
+    })
+}
+
+impl DeferredSource for Source {
+    fn request(&self, mut requests: Vec<Request>) {
+        assert!(!requests.is_empty(), "nothing is asked for");
+        let batch = self.batches.fetch_add(1, Ordering::Relaxed);
+        assert!(self.manner != Manner::Panicking || batch != self.panics_at, "the source panics");
+        {
+            let mut asked = self.asked.lock().expect("not poisoned");
+            for request in &requests {
+                if !asked.insert(request.key()) {
+                    self.twice.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        let mut rng = self.rng.lock().expect("not poisoned");
+        let mut seed = StdRng::seed_from_u64(rng.random());
+        drop(rng);
+        requests.shuffle(&mut seed);
+        let (memory, manner) = (Arc::clone(&self.memory), self.manner);
+        let treat_all = move || {
+            for request in requests {
+                if manner != Manner::AtOnce && seed.random_bool(0.2) {
+                    thread::sleep(Duration::from_micros(seed.random_range(0..200)));
+                }
+                let spoil = seed.random_bool(0.125);
+                Self::treat(request, &memory, manner, spoil);
+            }
+        };
+        match manner {
+            Manner::AtOnce => treat_all(),
+            _ => drop(thread::spawn(treat_all)),
+        }
+    }
+}
+
+impl StateSource for Source {
+    fn account(&self, _: Address) -> Result<Option<AccountInfo>, SourceError> {
+        unreachable!("the runtime asks in the other way")
+    }
+
+    fn storage(&self, _: Address, _: U256) -> Result<U256, SourceError> {
+        unreachable!("the runtime asks in the other way")
+    }
+
+    fn code(&self, _: B256) -> Result<Bytecode, SourceError> {
+        unreachable!("the runtime asks in the other way")
+    }
+
+    fn block_hash(&self, _: u64) -> Result<B256, SourceError> {
+        unreachable!("the runtime asks in the other way")
+    }
+
+    fn deferred(&self) -> Option<&dyn DeferredSource> {
+        Some(self)
+    }
+}
+
+fn runtimes() -> Vec<(&'static str, Runtime)> {
+    let build =
+        |builder: counterpoint::Builder| builder.keep_states(true).build().expect("threads can be started");
+    vec![
+        ("1 worker", build(Runtime::builder().workers(1))),
+        ("2 workers", build(Runtime::builder().workers(2))),
+        ("8 workers", build(Runtime::builder().workers(8))),
+        ("2 workers, 1 in flight", build(Runtime::builder().workers(2).in_flight(1))),
+        ("3 workers, 5 in flight, chaos", build(Runtime::builder().workers(3).in_flight(5).chaos(3))),
+        ("1 worker, chaos", build(Runtime::builder().workers(1).chaos(4))),
+    ]
+}
+
+fn block(workload: &Workload, source: Arc<dyn StateSource>) -> Block {
+    Block {
+        env: workload.env.clone(),
+        cfg: workload.cfg.clone(),
+        transactions: workload.transactions.clone().into(),
+        source,
+        mode: Mode::Build,
+    }
+}
+
+/// A hang must fail.
+fn watchdog(what: &'static str) {
+    thread::spawn(move || {
+        thread::sleep(Duration::from_secs(600));
+        eprintln!("{what} does not end");
+        std::process::abort();
+    });
+}
+
+fn check(workload: &Workload, outcome: &Outcome, place: &str) {
+    let Workload { env, cfg, transactions, source } = workload;
+    let expected = execute_sequential(env, cfg, transactions, source, Mode::Build, true)
+        .expect("build mode skips what is invalid");
+    if let Some(difference) = first_difference(&expected, outcome) {
+        panic!("{place}: {difference}");
+    }
+}
+
+#[test]
+fn any_order_of_answers_gives_the_sequential_result() {
+    watchdog("any_order_of_answers_gives_the_sequential_result");
+    let runtimes = runtimes();
+    let mut requests = 0;
+    for seed in 0..150 {
+        let workload = match seed % 10 {
+            0 => Mix::SameSender.build(&Knobs { seed, transactions: 30, ..Knobs::default() }),
+            1 => Mix::OnePool.build(&Knobs { seed, transactions: 30, ..Knobs::default() }),
+            2 => Mix::Defi.build(&Knobs { seed, transactions: 60, ..Knobs::default() }),
+            _ => random_block(seed),
+        };
+        for (name, runtime) in &runtimes {
+            let manner = if seed % 3 == 0 { Manner::AtOnce } else { Manner::Scrambled };
+            let source = Source::new(&workload.source, manner, seed);
+            let place = format!("seed {seed}, {name}, {manner:?}");
+            let outcome = runtime
+                .execute(&block(&workload, Arc::clone(&source) as _))
+                .unwrap_or_else(|error| panic!("{place}: {error}"));
+            check(&workload, &outcome, &place);
+            assert_eq!(source.twice.load(Ordering::Relaxed), 0, "{place}: a key was asked for twice");
+            let asked = source.asked.lock().expect("not poisoned").len() as u64;
+            assert_eq!(outcome.statistics.requests, asked, "{place}");
+            requests += asked;
+        }
+    }
+    assert!(requests > 10_000, "{requests}");
+}
+
+#[test]
+fn a_source_that_misbehaves_costs_its_block_alone() {
+    watchdog("a_source_that_misbehaves_costs_its_block_alone");
+    let runtimes = runtimes();
+    for manner in [Manner::Failing, Manner::Forgetful, Manner::Lying, Manner::Panicking] {
+        let mut failures = 0;
+        for seed in 0..30 {
+            let workload = random_block(seed);
+            for (name, runtime) in &runtimes {
+                let place = format!("seed {seed}, {name}, {manner:?}");
+                let source = Source::new(&workload.source, manner, seed);
+                match runtime.execute(&block(&workload, source)) {
+                    // What failed was asked for in vain only.
+                    Ok(outcome) => check(&workload, &outcome, &place),
+                    Err(ExecuteError::Source { index, .. }) => {
+                        // A panic drops the requests of its batch, and a transaction may notice that first.
+                        failures += 1;
+                        assert!(index < workload.transactions.len(), "{place}");
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        assert_eq!(manner, Manner::Panicking, "{place}: {error}");
+                        assert!(error.to_string().contains("the source panics"), "{place}: {error}");
+                    }
+                }
+                // The runtime is as good as new.
+                let outcome = runtime.execute(&block(&workload, Arc::new(workload.source.clone())));
+                check(&workload, &outcome.expect("nothing is wrong with this source"), &place);
+            }
+        }
+        assert!(failures > 10, "{manner:?}: {failures}");
+    }
+}
+
+#[test]
+fn slow_reads_wait_for_each_other_no_more() {
+    let workload = Mix::ManyPools.build(&Knobs { transactions: 200, ..Knobs::default() });
+    let memory = Arc::new(workload.source.clone());
+    let latency = Duration::from_millis(2);
+    let source = Arc::new(LatencySource::new(memory, latency).expect("a thread can be started"));
+    let runtime =
+        Runtime::builder().workers(1).keep_states(true).build().expect("one worker needs no thread");
+    let outcome = runtime.execute(&block(&workload, source)).expect("the block is valid");
+    check(&workload, &outcome, "a latency of 2 ms");
+    let statistics = &outcome.statistics;
+    let one_by_one = latency * u32::try_from(statistics.requests).expect("a block's keys");
+    assert!(
+        statistics.execution * 4 < one_by_one,
+        "{} requests of 2 ms took {:?} on one worker",
+        statistics.requests,
+        statistics.execution
+    );
+}
