@@ -1,10 +1,13 @@
 //! Random and contended blocks on many workers, in several ways, each compared with sequential revm.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use counterpoint::{
     Block, Mode, Runtime,
-    cli::{compare::first_difference, sequential::execute_sequential},
+    cli::{compare::first_difference, latency::LatencySource, sequential::execute_sequential},
 };
 use counterpoint_benches::{Knobs, Mix, Workload, random_block};
 use revm::primitives::hardfork::SpecId;
@@ -13,7 +16,7 @@ use crate::{Failure, watch::Watch};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How many blocks; each is executed in five ways.
+    /// How many blocks; each is executed in six ways.
     #[arg(long)]
     blocks: Option<u64>,
     /// For how long; the block that was begun is ended. Default, without a number of blocks: 30.
@@ -51,9 +54,14 @@ struct Counts {
     migrated: u64,
 }
 
+/// The way that comes first: with a source that answers later.
+const SLOW: &str = "a slow source";
+/// How long that takes for a key.
+const LATENCY: Duration = Duration::from_micros(50);
+
 /// How many blocks the same runtimes execute.
 const GENERATION: u64 = 64;
-const WAYS: u64 = 5;
+const WAYS: u64 = 6;
 
 pub(crate) fn run(options: &Options, first: u64, watch: &Watch) -> Result<String, Failure> {
     let seconds = options.seconds.or(options.blocks.is_none().then_some(30)).map(Duration::from_secs);
@@ -94,6 +102,7 @@ fn generation(
 ) -> Result<(), Failure> {
     let base = || Runtime::builder().workers(options.workers).fibers(options.fibers).keep_states(true);
     let runtimes: [_; WAYS as usize] = [
+        (SLOW, base().in_flight(options.fibers).build()?),
         ("plain", base().build()?),
         ("chaos", base().chaos(7).build()?),
         ("3 fibers, window 8, chaos", base().fibers(3).window(8).chaos(8).build()?),
@@ -111,9 +120,12 @@ fn generation(
             true,
         )
         .map_err(|cause| Failure::Sequential { seed, cause })?;
-        let block = workload.into_block(Mode::Build);
-        for (way, runtime) in &runtimes {
-            let way = || format!("{} workers, {} fibers, {way}", options.workers, options.fibers);
+        let memory = Arc::new(workload.source.clone());
+        let slow = LatencySource::new(memory, LATENCY).map_err(|cause| Failure::Idle(cause.to_string()))?;
+        let mut block = workload.into_block(Mode::Build);
+        let prompt = std::mem::replace(&mut block.source, Arc::new(slow));
+        for (way_name, runtime) in &runtimes {
+            let way = || format!("{} workers, {} fibers, {way_name}", options.workers, options.fibers);
             watch.begin(0, seed, &way());
             let outcome = runtime.execute(&block).map_err(|cause| Failure::Unexpected {
                 seed,
@@ -121,6 +133,9 @@ fn generation(
                 got: cause.to_string(),
                 expected: "success".to_owned(),
             })?;
+            if *way_name == SLOW {
+                block.source = Arc::clone(&prompt);
+            }
             if let Some(difference) = first_difference(&expected, &outcome) {
                 return Err(Failure::Differs { seed, way: way(), difference });
             }
