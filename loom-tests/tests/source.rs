@@ -120,7 +120,7 @@ fn two_wait_and_the_source_fails() {
 
 #[test]
 fn catches_asking_in_two_steps() {
-    caught("two_need_what_nobody_asked_for", "announce-in-two-steps", "");
+    caught("two_need_what_nobody_asked_for", "announce-in-two-steps", "one request for a key");
 }
 
 #[test]
