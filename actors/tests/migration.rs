@@ -29,6 +29,7 @@ fn block() -> BlockState {
         2,
         &mut Vec::new(),
         Some(Chaos::pausing_everywhere(None)),
+        || (),
     )
 }
 

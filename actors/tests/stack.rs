@@ -35,6 +35,7 @@ fn high_water_mark(code: Vec<u8>, data: Vec<u8>, to: Address) -> usize {
         1,
         &mut Vec::new(),
         None,
+        || (),
     );
     let mut fiber = Fiber::new().expect("memory for a stack");
     let mut execution = Execution::new();

@@ -47,10 +47,13 @@ pub trait DeferredSource: Send + Sync {
     fn request(&self, requests: Vec<Request>);
 }
 
+/// Takes the answer.
+type Reply = Box<dyn FnOnce(Result<Answer, SourceError>) + Send>;
+
 /// A question, to be answered once. Dropping it unanswered answers with an error.
 pub struct Request {
     key: Key,
-    reply: Option<Box<dyn FnOnce(Result<Answer, SourceError>) + Send>>,
+    reply: Option<Reply>,
 }
 
 /// The error of a request that was dropped.

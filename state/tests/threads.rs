@@ -59,7 +59,7 @@ fn who_waits_is_woken_or_sees_that_there_is_nothing_to_wait_for() {
                     scope.spawn(move || {
                         let waiter = arena.alloc(Waiter::new(index, index + 10));
                         start.wait();
-                        let waits = entry.common().wait(waiter);
+                        let waits = entry.common().waiting().wait(waiter);
                         if !waits {
                             assert!(matches!(entry.read(), Version::Value(5)));
                         }
