@@ -48,7 +48,7 @@ pub struct BlockState {
     spaces: Box<[CachePadded<Space>]>,
 }
 
-// SAFETY: a `Space`'s arena is the only part that is not `Sync`. `worker` hands it out under the contract that
+// SAFETY: a `Space`'s arena and requests are the only parts that are not `Sync`. `worker` hands it out under the contract that
 // one thread at a time acts as that worker.
 unsafe impl Sync for BlockState {}
 

@@ -6,14 +6,16 @@ use std::{
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 use corosensei::{
     Coroutine, CoroutineResult, Yielder,
     stack::{DefaultStack, Stack},
 };
-use counterpoint_state::WaitWord;
+use counterpoint_state::{
+    WaitWord,
+    sync::unordered::{AtomicBool, Ordering},
+};
 
 use crate::{
     block::BlockState,

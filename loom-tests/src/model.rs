@@ -35,7 +35,7 @@ pub fn explore_large(model: impl Fn() + Send + Sync + 'static) {
 
 fn explore_within(less: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    let bound = builder.preemption_bound.unwrap_or(PREEMPTIONS) - less;
+    let bound = builder.preemption_bound.unwrap_or(PREEMPTIONS).saturating_sub(less);
     builder.preemption_bound = Some(bound);
     // The limit on branches is none: loom panics when it is hit.
     assert!(

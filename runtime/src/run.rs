@@ -213,9 +213,7 @@ impl BlockRun {
 
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
-        // Relaxed: a bound on memory, as in `acquire_fiber`.
-        self.begins.turn().is_some_and(|next| self.may_begin(next))
-            && self.fibers.load(Ordering::Relaxed) < self.limits.fibers
+        self.begins.turn().is_some_and(|next| self.may_begin(next)) && self.has_fiber()
     }
 
     fn may_begin(&self, index: u32) -> bool {
@@ -229,6 +227,12 @@ impl BlockRun {
                 (fibers < self.limits.fibers).then_some(fibers + 1)
             })
             .is_ok()
+    }
+
+    /// Whether a fiber could be had at the moment.
+    pub(crate) fn has_fiber(&self) -> bool {
+        // Relaxed: as in `acquire_fiber`, which decides.
+        self.fibers.load(Ordering::Relaxed) < self.limits.fibers
     }
 
     /// For the frontier's transaction, which always gets one.

@@ -342,7 +342,10 @@ impl Pool {
             });
         }
         if run.uses_mailboxes {
-            visit.send_begins();
+            self.contain(&mut visit, |visit| {
+                visit.send_begins();
+                true
+            });
         }
         let mut idle = 0;
         while !run.is_done() {

@@ -8,11 +8,12 @@
 //! What a scout does not know it takes for zero after a while, so that a long row of reads that do not depend on each
 //! other (an airdrop's balances) becomes one round of requests.
 
-use counterpoint_actors::{Fiber, Yielded};
+use counterpoint_actors::{End, Fiber, Yielded};
 
 use counterpoint_state::Phase;
 
 use crate::{
+    outcome::ExecuteError,
     run::Visit,
     worker::{For, Kit, Store},
 };
@@ -23,7 +24,10 @@ const PATIENCE: u32 = 8;
 impl Visit<'_> {
     /// The id of a scout to send, for a transaction that waits for its turn in a mailbox, or is parked.
     pub(crate) fn claim_scout(&mut self) -> Option<u32> {
-        while let Some(index) = self.run.next_to_scout() {
+        // Without a fiber to spare the transaction keeps its scout for later.
+        while self.run.has_fiber()
+            && let Some(index) = self.run.next_to_scout()
+        {
             let id = self.run.last() + index;
             if self.run.word(id).begin().is_some() {
                 return Some(id);
@@ -68,6 +72,12 @@ impl Visit<'_> {
         loop {
             let reason = match yielded {
                 Ok(Yielded::Done(execution)) => {
+                    if let End::Panicked(message) = &execution.end
+                        && execution.was_misplaced()
+                    {
+                        let index = (id - run.last()) as usize - 1;
+                        run.fail(ExecuteError::Panic { index, message: message.clone() });
+                    }
                     kit.keep_execution(execution);
                     kit.keep_fiber(fiber, store);
                     self.release_fiber();
@@ -76,10 +86,11 @@ impl Visit<'_> {
                 Ok(Yielded::Load(answer)) => For::Source(answer),
                 Ok(Yielded::Wait(version)) => For::Version(version),
                 Ok(Yielded::Pause) => For::Others,
-                Err(_) => {
-                    // A panic that even the fiber's own guard could not contain. It was only a guess.
+                Err(message) => {
+                    // A panic that even the fiber's own guard could not contain.
                     self.release_fiber();
-                    return run.word(id).commit();
+                    let index = (id - run.last()) as usize - 1;
+                    return run.fail(ExecuteError::Panic { index, message });
                 }
             };
             debug_assert!(!matches!(reason, For::Version(_)), "a scout looks past estimates");

@@ -100,6 +100,7 @@ impl Visit<'_> {
             let (state, context) = (&self.run.state, self.context);
             state.receive(&context, self);
             self.ask_ahead();
+            self.run.state.send_requests(&self.context);
             let worked = self.work(kit, store);
             // Before the worker turns to anything else: somebody is parked for them.
             self.run.state.send_requests(&self.context);

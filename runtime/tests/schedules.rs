@@ -32,6 +32,7 @@ use counterpoint_benches::{
     random::random_block,
     workload::{Knobs, Mix, Workload},
 };
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use revm::{
     bytecode::Bytecode,
     primitives::{Address, B256, U256},
@@ -63,49 +64,55 @@ struct Case {
     workers: usize,
     fibers: usize,
     chaos: Option<u64>,
-    /// The source answers later, from a thread of its own for each batch.
-    deferred: bool,
+    /// The source answers later: from a thread of its own for each batch, or at once.
+    deferred: Option<bool>,
     /// Executed one after the other on one runtime.
     blocks: Vec<(Block, Result<Sequential, ExecuteError>)>,
 }
 
 impl Case {
     fn new(seed: u64) -> Self {
-        let workload = match seed % 8 {
+        // Each knob of its own, so that all combinations come.
+        let mut rng = StdRng::seed_from_u64(seed);
+        let workload = match rng.random_range(0..8) {
             // What is contended in one way only.
-            5 => {
+            0 => {
                 let mixes =
                     [Mix::OnePool, Mix::HotRecipient, Mix::Defi, Mix::SameSender, Mix::ChainedTransfers];
-                let mix = mixes[(seed / 8) as usize % mixes.len()];
+                let mix = mixes[rng.random_range(0..mixes.len())];
                 mix.build(&Knobs { seed, transactions: 12, ..Knobs::default() })
             }
             _ => random_block(seed),
         };
         let mut blocks = vec![expect(&workload, Mode::Build)];
-        if seed.is_multiple_of(3) {
+        if rng.random_ratio(1, 3) {
             // Mostly fails somewhere: a block that is given up, and then another one in the same memory.
             blocks.insert(0, expect(&random_block(seed + 1), Mode::Verify));
         }
         Self {
-            workers: [2, 3, 2, 4, 3][seed as usize % 5],
-            fibers: [256, 256, 1, 2][(seed / 5) as usize % 4],
-            chaos: (seed % 4 == 1).then_some(seed),
-            deferred: seed % 4 == 2,
+            workers: [1, 2, 3, 2, 4, 3][rng.random_range(0..6)],
+            fibers: [256, 256, 1, 2][rng.random_range(0..4)],
+            chaos: rng.random_ratio(1, 4).then_some(seed),
+            deferred: rng.random_ratio(1, 3).then(|| rng.random()),
             blocks,
         }
     }
 
     /// Executes the blocks, within shuttle.
     fn run(&self, totals: &Totals) {
-        let mut builder = Runtime::builder().workers(self.workers).fibers(self.fibers).keep_states(true);
+        let mut builder = Runtime::builder()
+            .workers(self.workers)
+            .fibers(self.fibers)
+            .in_flight(self.fibers)
+            .keep_states(true);
         if let Some(seed) = self.chaos {
             builder = builder.chaos(seed);
         }
         let runtime = builder.build().expect("threads can be started");
         for (block, expected) in &self.blocks {
             let mut block = block.clone();
-            if self.deferred {
-                block.source = Arc::new(Deferred(block.source));
+            if let Some(at_once) = self.deferred {
+                block.source = Arc::new(Deferred { source: block.source, at_once });
             }
             let outcome = match (runtime.execute(&block), expected) {
                 (Ok(outcome), Ok(expected)) => {
@@ -131,13 +138,16 @@ impl Case {
     }
 }
 
-/// Answers from a thread of its own.
-struct Deferred(Arc<dyn StateSource>);
+/// Answers from a thread of its own, or before the request returns.
+struct Deferred {
+    source: Arc<dyn StateSource>,
+    at_once: bool,
+}
 
 impl DeferredSource for Deferred {
     fn request(&self, requests: Vec<Request>) {
-        let source = Arc::clone(&self.0);
-        shuttle::thread::spawn(move || {
+        let source = Arc::clone(&self.source);
+        let answer_all = move || {
             for request in requests {
                 let answer = match request.key() {
                     Key::Account(address) => source.account(address).map(Answer::Account),
@@ -147,25 +157,29 @@ impl DeferredSource for Deferred {
                 };
                 request.answer(answer);
             }
-        });
+        };
+        if self.at_once {
+            return answer_all();
+        }
+        shuttle::thread::spawn(answer_all);
     }
 }
 
 impl StateSource for Deferred {
     fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
-        self.0.account(address)
+        self.source.account(address)
     }
 
     fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
-        self.0.storage(address, slot)
+        self.source.storage(address, slot)
     }
 
     fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
-        self.0.code(hash)
+        self.source.code(hash)
     }
 
     fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
-        self.0.block_hash(number)
+        self.source.block_hash(number)
     }
 
     fn deferred(&self) -> Option<&dyn DeferredSource> {

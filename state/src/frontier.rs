@@ -38,6 +38,7 @@ impl Frontier {
         let mut seen = 1;
         loop {
             loop {
+                // Relaxed: only drainers write it, and one drains at a time, ordered by `requests`.
                 let passed = self.passed.load(Ordering::Relaxed);
                 if !step(passed) {
                     break;
@@ -45,6 +46,8 @@ impl Frontier {
                 // Release: who sees the frontier sees what became final.
                 self.passed.store(passed + 1, Ordering::Release);
             }
+            // Release: what was drained, for the next drainer. Acquire: what those finished who came meanwhile. Pairs with
+            // the addition above and with itself.
             match mutation!(
                 "drain-without-recount",
                 Ok(self.requests.swap(0, Ordering::AcqRel)),

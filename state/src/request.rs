@@ -43,7 +43,8 @@ pub enum Answer {
 /// wants to try again does so before answering.
 pub trait DeferredSource: Send + Sync {
     /// Asks. Called by workers, so it must not wait for storage itself: it hands the requests to whoever does.
-    /// They may be answered from any thread, in any order, before or after this returns.
+    /// They may be answered from any thread, in any order, before or after this returns. A panic counts as an error for
+    /// the requests of this call that were not answered.
     fn request(&self, requests: Vec<Request>);
 }
 

@@ -67,8 +67,8 @@ pub trait StateSource: Send + Sync {
     /// The hash of the ancestor block with this number.
     fn block_hash(&self, number: u64) -> Result<B256, SourceError>;
 
-    /// The other way to ask this source, for one that takes its time: the runtime then asks in this way alone, and
-    /// no worker waits for an answer. `None`, the default: the methods above answer at once.
+    /// The other way to ask this source, for one that takes its time: the runtime then asks in this way alone (but for
+    /// [`has_storage`](Self::has_storage)), and no worker waits for an answer. `None`, the default: the methods above answer at once.
     fn deferred(&self) -> Option<&dyn DeferredSource> {
         None
     }

@@ -3,7 +3,9 @@
 
 use std::{sync::Barrier, thread};
 
-use counterpoint_state::{Arena, Chain, Fields, Reader, Readers, Version, Waiter};
+use counterpoint_state::{
+    Arena, Base, Chain, Failure, Fields, Known, Reader, Readers, SourceError, Version, Waiter,
+};
 
 const ROUNDS: usize = if cfg!(miri) { 4 } else { 400 };
 
@@ -113,5 +115,46 @@ fn a_reader_is_found_or_sees_the_write() {
                 "the reader is misled, and nobody knows"
             );
         });
+    }
+}
+
+#[test]
+fn a_source_is_asked_once_and_whoever_waits_is_woken() {
+    for _ in 0..ROUNDS {
+        let mut arenas: [Arena; 3] = Default::default();
+        let [owner, askers @ ..] = &mut arenas;
+        let owner: &Arena = owner;
+        let base: &Base<'_, u64> = owner.alloc(Base::default());
+        let start = Barrier::new(3);
+        thread::scope(|scope| {
+            let asking: Vec<_> = (1..)
+                .zip(askers)
+                .map(|(index, arena)| {
+                    let start = &start;
+                    scope.spawn(move || {
+                        let waiter = arena.alloc(Waiter::new(index, index + 10));
+                        start.wait();
+                        let asks = base.ask();
+                        let waits = matches!(base.known(), Known::Asked(word) if word.wait(waiter));
+                        assert!(waits || base.get() == Some(&5));
+                        (asks, waits)
+                    })
+                })
+                .collect();
+            start.wait();
+            while !matches!(base.known(), Known::Asked(_)) {
+                thread::yield_now();
+            }
+            let woken = base.set(owner.alloc(5)).count();
+            let (asked, waited): (Vec<_>, Vec<_>) =
+                asking.into_iter().map(|thread| thread.join().expect("nothing panicked")).unzip();
+            assert_eq!(asked.iter().filter(|asks| **asks).count(), 1);
+            assert_eq!(waited.iter().filter(|waits| **waits).count(), woken);
+        });
+        let failed: &Base<'_, u64> = owner.alloc(Base::default());
+        assert!(failed.ask());
+        let failure = owner.alloc_owned(Failure(SourceError::new("broken")));
+        assert_eq!(failed.fail(failure).count(), 0);
+        assert!(matches!(failed.known(), Known::Failed(error) if error.0.to_string() == "broken"));
     }
 }
