@@ -144,11 +144,6 @@ fn the_frontier_arrives_at_one_that_waits() {
 }
 
 #[test]
-fn catches_a_wake_up_for_an_earlier_parking() {
-    caught("the_frontier_arrives_at_one_that_waits", "wake-without-ticket", "");
-}
-
-#[test]
 fn catches_asking_in_two_steps() {
     caught("two_need_what_nobody_asked_for", "announce-in-two-steps", "one request for a key");
 }
@@ -157,6 +152,7 @@ fn catches_asking_in_two_steps() {
 fn catches_an_answer_in_two_steps() {
     caught("two_wait_for_an_answer", "publish-in-two-steps", "a wake-up was lost");
     caught("two_wait_and_the_source_fails", "publish-in-two-steps", "a wake-up was lost");
+    caught("the_frontier_arrives_at_one_that_waits", "publish-in-two-steps", "a wake-up was lost");
 }
 
 #[test]
