@@ -4,13 +4,17 @@
 //! random fork from Frontier to Osaka. While the block is made, each transaction is executed, so that
 //! the next one's nonce, funds and targets can be right, or wrong on purpose.
 
+use std::ops::RangeInclusive;
+
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use revm::primitives::hardfork::SpecId;
 
 use crate::{Workload, fork};
 
 #[cfg(test)]
 mod coverage;
 mod fixed;
+pub mod keys;
 mod snippets;
 mod spoil;
 mod transactions;
@@ -32,6 +36,16 @@ pub fn random_block(seed: u64) -> Workload {
     let (world, empty) = World::new(&mut rng, spec);
     // Long blocks are where most dependencies are, short ones are quicker to understand.
     let length = if rng.random_bool(0.3) { rng.random_range(1..8) } else { rng.random_range(8..41) };
+    let transactions = Generator::new(&mut rng, &world, &empty).generate(length);
+    Workload { transactions, ..empty }
+}
+
+/// The block of this fork and about this length that belongs to the seed; else as [`random_block`]. All of its senders
+/// but those that cannot be any have [`keys`].
+pub fn random_block_of(seed: u64, spec: SpecId, length: RangeInclusive<usize>) -> Workload {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (world, empty) = World::new(&mut rng, spec);
+    let length = rng.random_range(length);
     let transactions = Generator::new(&mut rng, &world, &empty).generate(length);
     Workload { transactions, ..empty }
 }

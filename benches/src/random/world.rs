@@ -10,7 +10,7 @@ use revm::{
 };
 
 use super::{
-    fixed,
+    fixed, keys,
     snippets::{self, Part},
 };
 use crate::{
@@ -79,7 +79,7 @@ impl World {
             spec,
             beneficiary: Address::ZERO,
             base_fee: if spec.is_enabled_in(LONDON) { *[0, 7, 1_000].choose(rng).unwrap_or(&7) } else { 0 },
-            senders: numbered(0xe0000, rng.random_range(3..9)),
+            senders: keys::accounts().take(rng.random_range(3..=keys::SENDERS)).collect(),
             empty: numbered(0xb0000, 2),
             absent: numbered(0xa0000, 3),
             children: salts.chain(nonces).collect(),
