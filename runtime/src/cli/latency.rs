@@ -4,13 +4,14 @@
 use std::{
     collections::VecDeque,
     fmt, io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use counterpoint_state::{
     Answer, DeferredSource, Key, MemorySource, MissingError, Request, SourceError, StateSource,
+    sync::{Condvar, Mutex},
 };
 use revm::{
     bytecode::Bytecode,
@@ -77,23 +78,18 @@ fn precise_sleep(time: Duration) {
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Nobody panics with the lock.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn answer_all(&self) {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         while !queue.closing {
             let Some((due, _)) = queue.waiting.front() else {
-                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                self.changed.wait(&mut queue);
                 continue;
             };
             let now = Instant::now();
             if let Some(left) = due.checked_duration_since(now).filter(|left| !left.is_zero()) {
                 drop(queue);
                 precise_sleep(left);
-                queue = self.queue();
+                queue = self.queue.lock();
                 continue;
             }
             let due = queue.waiting.partition_point(|(due, _)| *due <= now);
@@ -103,7 +99,7 @@ impl Shared {
                 let answer = self.answer(request.key());
                 request.answer(answer);
             }
-            queue = self.queue();
+            queue = self.queue.lock();
         }
     }
 
@@ -121,12 +117,12 @@ impl Shared {
 impl DeferredSource for LatencySource {
     fn request(&self, requests: Vec<Request>) {
         let due = Instant::now() + self.shared.latency;
-        let mut queue = self.shared.queue();
+        let mut queue = self.shared.queue.lock();
         let sleeps = queue.waiting.is_empty();
         queue.waiting.extend(requests.into_iter().map(|request| (due, request)));
         drop(queue);
         if sleeps {
-            self.shared.changed.notify_one();
+            self.shared.changed.notify_all();
         }
     }
 }
@@ -175,8 +171,8 @@ impl DatabaseRef for LatencySource {
 
 impl Drop for LatencySource {
     fn drop(&mut self) {
-        self.shared.queue().closing = true;
-        self.shared.changed.notify_one();
+        self.shared.queue.lock().closing = true;
+        self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             // It does not panic.
             let _ = thread.join();
