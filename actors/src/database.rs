@@ -14,7 +14,8 @@ use revm::{
 use crate::{
     block::BlockState,
     chaos::Chaos,
-    execution::{AccountRead, Execution, Stop},
+    evm::EvmDatabase,
+    execution::{AccountRead, Execution, Hop, Stop},
     fiber::{Order, Request, on_worker_stack},
     loading::Place,
     worker::WorkerContext,
@@ -89,17 +90,6 @@ impl CellDatabase {
     fn ask<R>(&self, question: impl FnOnce(&dyn StateSource) -> R) -> R {
         // SAFETY: the link's yielder is that of the fiber that runs this; a source knows of no fiber.
         unsafe { on_worker_stack(self.link().yielder, || question(&*self.block().source)) }
-    }
-
-    /// Whether the source has storage of the account.
-    pub(crate) fn has_stored(&mut self, address: Address) -> Result<bool, ReadError> {
-        self.ask(|source| source.has_storage(address)).or_else(|error| self.stop(Stop::Source(error)))
-    }
-
-    /// Whether an account that this incarnation has read was wiped in the block, with its storage.
-    pub(crate) fn is_wiped(&mut self, address: Address) -> bool {
-        let execution = self.execution();
-        execution.account(&address).is_some_and(|account| execution.accounts[account].view.wiped != 0)
     }
 
     /// Before every read: is there a point in going on?
@@ -187,18 +177,6 @@ impl CellDatabase {
                 Ok(())
             }
         }
-    }
-
-    /// Makes known what a credit will be added to: the frontier does not wait for it.
-    pub(crate) fn load_beneficiary(&mut self) -> Result<(), ReadError> {
-        if !self.block().is_deferred() {
-            return Ok(());
-        }
-        let actor = self.block().beneficiary(&self.worker());
-        while actor.cells.base().is_none() {
-            self.load(Place::Account(actor))?;
-        }
-        Ok(())
     }
 
     fn park(&mut self, request: Request) -> Result<(), ReadError> {
@@ -318,6 +296,54 @@ impl CellDatabase {
                 SlotView::Blocked(version) => self.wait(version)?,
             }
         }
+    }
+}
+
+impl EvmDatabase for CellDatabase {
+    const HOPS: bool = true;
+
+    fn arrive(&mut self, hop: Hop) {
+        let worker = self.worker();
+        worker.counters.hops.increment();
+        let block: *const BlockState = self.block();
+        let execution = self.execution();
+        execution.hops.push(hop);
+        if !execution.on_final_state && !execution.scouts {
+            // SAFETY: the block outlives the run, see `Link`.
+            let entered = execution.predict(unsafe { &*block }, hop, worker.arena);
+            for _ in 0..entered {
+                worker.counters.predicted.increment();
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        self.worker().counters.hops.increment();
+    }
+
+    fn has_stored(&mut self, address: Address) -> Result<bool, ReadError> {
+        self.ask(|source| source.has_storage(address)).or_else(|error| self.stop(Stop::Source(error)))
+    }
+
+    fn is_wiped(&mut self, address: Address) -> bool {
+        let execution = self.execution();
+        execution.account(&address).is_some_and(|account| execution.accounts[account].view.wiped != 0)
+    }
+
+    fn defers_fee(&mut self) -> bool {
+        !self.execution().exact
+    }
+
+    /// Makes known what the fee will be added to, too: the frontier does not wait for it.
+    fn defer_fee(&mut self, fee: U256) -> Result<(), ReadError> {
+        if self.block().is_deferred() {
+            let actor = self.block().beneficiary(&self.worker());
+            while actor.cells.base().is_none() {
+                self.load(Place::Account(actor))?;
+            }
+        }
+        self.execution().fee = Some(fee);
+        Ok(())
     }
 }
 

@@ -1,68 +1,136 @@
 //! revm, with hooks where a frame begins and ends: there a transaction hops from actor to actor.
 
-use std::{fmt, ptr, sync::LazyLock};
+use std::{marker::PhantomData, sync::LazyLock};
 
-use corosensei::Yielder;
 use revm::{
     Context, Journal,
     context::{
-        BlockEnv, CfgEnv, ContextError, Evm, FrameStack, JournalTr, LocalContext, TxEnv, result::EVMError,
+        BlockEnv, CfgEnv, ContextError, Evm, FrameStack, JournalTr, LocalContext, TxEnv,
+        result::{EVMError, ExecutionResult},
     },
+    database_interface::Database,
     handler::{
         EthFrame, EvmTr, FrameInitOrResult, FrameResult, FrameTr, Handler, ItemOrResult,
         evm::{ContextDbError, FrameInitResult},
         instructions::EthInstructions,
     },
     interpreter::{CreateInputs, FrameInput, interpreter::EthInterpreter, interpreter_action::FrameInit},
-    primitives::{Address, KECCAK_EMPTY, constants::CALL_STACK_LIMIT, hardfork::SpecId},
+    primitives::{Address, KECCAK_EMPTY, U256, constants::CALL_STACK_LIMIT, hardfork::SpecId},
+    state::EvmState,
 };
 
 use crate::{
-    block::BlockState,
-    database::{CellDatabase, Link, ReadError},
-    execution::{Credit, End, Executed, Execution, Hop, Stop},
-    fiber::{Order, Request},
-    handler::ActorHandler,
-    message::Selector,
+    database::ReadError, execution::Hop, handler::ActorHandler, message::Selector,
     precompiles::WorkerPrecompiles,
-    worker::WorkerContext,
 };
 
-pub(crate) type ActorContext =
-    Context<BlockEnv, &'static TxEnv, CfgEnv, CellDatabase, Journal<CellDatabase>, ()>;
-type Instructions = EthInstructions<EthInterpreter, ActorContext>;
-type InnerEvm = Evm<ActorContext, (), Instructions, WorkerPrecompiles, EthFrame<EthInterpreter>>;
+/// The databases that the EVM runs on: cells where transactions run in parallel, the changeset where they run one
+/// after the other.
+pub(crate) trait EvmDatabase: Database<Error = ReadError> {
+    /// Whether anybody wants to know where frames start and end.
+    const HOPS: bool;
+
+    /// A frame starts.
+    fn arrive(&mut self, hop: Hop);
+
+    /// A frame ended.
+    fn leave(&mut self);
+
+    /// Whether the source has storage of the account (EIP-7610).
+    fn has_stored(&mut self, address: Address) -> Result<bool, ReadError>;
+
+    /// Whether the block has created, destroyed or removed an account that was read, with its storage.
+    fn is_wiped(&mut self, address: Address) -> bool;
+
+    /// Whether the fee may be added later, without a look at the beneficiary.
+    fn defers_fee(&mut self) -> bool;
+
+    /// The fee, in wei, to be added later.
+    fn defer_fee(&mut self, fee: U256) -> Result<(), ReadError>;
+}
+
+pub(crate) type ActorContext<D> = Context<BlockEnv, &'static TxEnv, CfgEnv, D, Journal<D>, ()>;
+type Instructions<D> = EthInstructions<EthInterpreter, ActorContext<D>>;
+type InnerEvm<D> = Evm<ActorContext<D>, (), Instructions<D>, WorkerPrecompiles, EthFrame<EthInterpreter>>;
 
 /// What stands in for a transaction while there is none.
 static NO_TRANSACTION: LazyLock<TxEnv> = LazyLock::new(TxEnv::default);
 
 /// revm's EVM over the block's cells.
-pub(crate) struct ActorEvm(pub(crate) InnerEvm);
+pub(crate) struct ActorEvm<D: EvmDatabase>(pub(crate) InnerEvm<D>);
 
-impl ActorEvm {
+impl<D: EvmDatabase> ActorEvm<D> {
+    /// An EVM over a database, with the rules of no fork in particular.
+    pub(crate) fn new(database: D) -> Self {
+        let spec = SpecId::default();
+        let ctx = Context {
+            block: BlockEnv::default(),
+            tx: &*NO_TRANSACTION,
+            cfg: CfgEnv::default(),
+            journaled_state: Journal::new(database),
+            chain: (),
+            local: LocalContext::default(),
+            error: Ok(()),
+        };
+        Self(Evm {
+            ctx,
+            inspector: (),
+            instruction: EthInstructions::new_mainnet_with_spec(spec),
+            precompiles: WorkerPrecompiles::new(spec),
+            frame_stack: FrameStack::new_prealloc(8),
+        })
+    }
+
+    /// Takes over a block's environment and rules.
+    pub(crate) fn configure(&mut self, env: &BlockEnv, cfg: &CfgEnv) {
+        let evm = &mut self.0;
+        if evm.ctx.cfg.spec != cfg.spec {
+            evm.instruction = EthInstructions::new_mainnet_with_spec(cfg.spec);
+        }
+        evm.ctx.block = env.clone();
+        evm.ctx.cfg = cfg.clone();
+        evm.ctx.journaled_state.set_spec_id(cfg.spec);
+        evm.ctx
+            .journaled_state
+            .set_eip7708_config(cfg.amsterdam_eip7708_disabled, cfg.amsterdam_eip8246_delayed_clear_disabled);
+    }
+
+    /// Executes a transaction; what it changed is left in the journal, to be taken or finalised.
+    ///
+    /// # Safety
+    ///
+    /// The transaction must stay where it is until [`forget`](Self::forget).
+    pub(crate) unsafe fn run(
+        &mut self,
+        transaction: *const TxEnv,
+    ) -> Result<ExecutionResult, EVMError<ReadError>> {
+        // SAFETY: the caller's.
+        self.0.ctx.tx = unsafe { &*transaction };
+        self.0.ctx.error = Ok(());
+        ActorHandler(PhantomData).run(self)
+    }
+
+    /// What the transaction changed. It is not referred to any more.
+    pub(crate) fn finalize(&mut self) -> EvmState {
+        self.0.ctx.tx = &*NO_TRANSACTION;
+        self.0.ctx.journaled_state.finalize()
+    }
+
+    pub(crate) fn database(&mut self) -> &mut D {
+        &mut self.0.ctx.journaled_state.database
+    }
+
     /// A frame starts: the transaction arrives at the callee's actor.
     fn call(&mut self, init: &FrameInit) {
         let FrameInput::Call(inputs) = &init.frame_input else { return };
+        let ctx = &mut self.0.ctx;
         let mut selector = Selector::default();
-        {
-            let bytes = inputs.input.as_bytes(&self.0.ctx);
+        if D::HOPS {
+            let bytes = inputs.input.as_bytes(&*ctx);
             let length = bytes.len().min(4);
             selector[..length].copy_from_slice(&bytes[..length]);
         }
-        let hop = Hop { address: inputs.target_address, selector };
-        let database = &mut self.0.ctx.journaled_state.database;
-        let worker = database.worker();
-        worker.counters.hops.increment();
-        let block: *const BlockState = database.block();
-        let execution = database.execution();
-        execution.hops.push(hop);
-        if !execution.on_final_state && !execution.scouts {
-            // SAFETY: the block outlives the run, see `Link`.
-            let entered = execution.predict(unsafe { &*block }, hop, worker.arena);
-            for _ in 0..entered {
-                worker.counters.predicted.increment();
-            }
-        }
+        ctx.journaled_state.database.arrive(Hop { address: inputs.target_address, selector });
     }
 
     /// EIP-7610: the address of a creation that fails because the account there has storage, though neither
@@ -95,7 +163,7 @@ impl ActorEvm {
         &mut self,
         address: Address,
         frame_input: FrameInit,
-    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ActorContext>> {
+    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ActorContext<D>>> {
         self.set_nonce(address, 1);
         let failed = match self.0.frame_init(frame_input)? {
             ItemOrResult::Result(result) => result,
@@ -112,16 +180,11 @@ impl ActorEvm {
             account.info.nonce = nonce;
         }
     }
-
-    /// A frame ended: the transaction returns to the caller's actor.
-    fn returned(&mut self) {
-        self.0.ctx.journaled_state.database.worker().counters.hops.increment();
-    }
 }
 
-impl EvmTr for ActorEvm {
-    type Context = ActorContext;
-    type Instructions = Instructions;
+impl<D: EvmDatabase> EvmTr for ActorEvm<D> {
+    type Context = ActorContext<D>;
+    type Instructions = Instructions<D>;
     type Precompiles = WorkerPrecompiles;
     type Frame = EthFrame<EthInterpreter>;
 
@@ -164,144 +227,7 @@ impl EvmTr for ActorEvm {
         &mut self,
         result: FrameResult,
     ) -> Result<Option<FrameResult>, ContextDbError<Self::Context>> {
-        self.returned();
+        self.database().leave();
         self.0.frame_return_result(result)
-    }
-}
-
-/// An EVM that executes transactions of any block, one after the other.
-pub struct Executor {
-    evm: ActorEvm,
-    block: u64,
-}
-
-// SAFETY: an executor can only be moved while it is idle, and then it is closed: its memory is shared through
-// `Rc`s that are all inside it, the frames' bytecode pointers point into bytecode that the frames own, the
-// database is detached from its incarnation, and the precompiles from their fiber.
-unsafe impl Send for Executor {}
-
-impl Executor {
-    /// An executor that is not tied to a block yet.
-    pub fn new() -> Self {
-        let spec = SpecId::default();
-        let ctx = Context {
-            block: BlockEnv::default(),
-            tx: &*NO_TRANSACTION,
-            cfg: CfgEnv::default(),
-            journaled_state: Journal::new(CellDatabase::default()),
-            chain: (),
-            local: LocalContext::default(),
-            error: Ok(()),
-        };
-        let evm = Evm {
-            ctx,
-            inspector: (),
-            instruction: EthInstructions::new_mainnet_with_spec(spec),
-            precompiles: WorkerPrecompiles::new(spec),
-            frame_stack: FrameStack::new_prealloc(8),
-        };
-        Self { evm: ActorEvm(evm), block: 0 }
-    }
-
-    /// Takes over a block's environment and rules.
-    fn configure(&mut self, block: &BlockState) {
-        let evm = &mut self.evm.0;
-        if evm.ctx.cfg.spec != block.cfg.spec || self.block == 0 {
-            evm.instruction = EthInstructions::new_mainnet_with_spec(block.cfg.spec);
-        }
-        evm.ctx.block = block.env.clone();
-        evm.ctx.cfg = block.cfg.clone();
-        evm.ctx.journaled_state.set_spec_id(block.cfg.spec);
-        evm.ctx.journaled_state.set_eip7708_config(
-            block.cfg.amsterdam_eip7708_disabled,
-            block.cfg.amsterdam_eip8246_delayed_clear_disabled,
-        );
-        self.block = block.id;
-    }
-
-    /// Runs an incarnation to its end. With a yielder this is the fiber's stack, and the thread may change
-    /// on the way; without one, what would have to wait ends in [`End::MustWait`].
-    pub(crate) fn run(
-        &mut self,
-        block: &BlockState,
-        execution: &mut Execution,
-        worker: WorkerContext,
-        yielder: *const Yielder<Order, Request>,
-    ) {
-        if self.block != block.id {
-            self.configure(block);
-        }
-        let transaction: *const TxEnv = block.transaction(execution.index);
-        let credited = if execution.exact { None } else { block.credited(execution.index) };
-        let link = Link { block, execution: ptr::from_mut(execution), worker, yielder };
-        let evm = &mut self.evm.0;
-        // SAFETY: the transaction lives as long as the block, and is taken out below.
-        evm.ctx.tx = unsafe { &*transaction };
-        evm.ctx.error = Ok(());
-        evm.ctx.journaled_state.database.attach(link, credited);
-        evm.precompiles.set_yielder(yielder);
-
-        let result = ActorHandler.run(&mut self.evm);
-
-        let evm = &mut self.evm.0;
-        let state = evm.ctx.journaled_state.finalize();
-        let masked = evm.ctx.journaled_state.database.masked;
-        evm.ctx.tx = &*NO_TRANSACTION;
-        evm.precompiles.set_yielder(ptr::null());
-        let worker = evm.ctx.journaled_state.database.worker();
-        evm.ctx.journaled_state.database.detach();
-
-        execution.end = match (result, execution.stopped.take()) {
-            (_, Some(Stop::Doomed)) => End::Doomed,
-            (_, Some(Stop::MustWait)) => End::MustWait,
-            (_, Some(Stop::Cancelled | Stop::Misplaced)) => End::Cancelled,
-            (_, Some(Stop::Source(error))) | (Err(EVMError::Database(ReadError::Source(error))), None) => {
-                End::Source(error)
-            }
-            (Ok(result), None) => {
-                let mut executed = Executed { result, state, fee: None, transfer: None };
-                Self::take_credits(block, execution, &mut executed, credited.filter(|_| masked), worker);
-                End::Executed(Box::new(executed))
-            }
-            (Err(EVMError::Transaction(cause)), None) => End::Invalid(cause),
-            (Err(EVMError::Header(cause)), None) => End::Header(cause),
-            (Err(error), None) => End::Failed(error.to_string()),
-        };
-    }
-
-    /// Takes what was deferred out of the state: the frontier adds it to what is there then.
-    fn take_credits(
-        block: &BlockState,
-        execution: &mut Execution,
-        executed: &mut Executed,
-        masked: Option<Address>,
-        worker: WorkerContext,
-    ) {
-        if let Some(address) = masked
-            && let Some(account) = executed.state.remove(&address)
-            && account.is_touched()
-        {
-            let actor = match execution.account(&address) {
-                Some(position) => execution.accounts[position].actor,
-                None => block.actor(address, &worker),
-            };
-            executed.transfer = Some(Credit { actor, amount: account.info.balance, entry: None });
-        }
-        if let Some(amount) = execution.fee.take() {
-            let actor = block.beneficiary(&worker);
-            executed.fee = Some(Credit { actor, amount, entry: None });
-        }
-    }
-}
-
-impl Default for Executor {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Executor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Executor").field("block", &self.block).finish_non_exhaustive()
     }
 }

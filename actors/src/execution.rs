@@ -354,9 +354,9 @@ impl Execution {
 }
 
 impl AccountRead {
-    /// Whether the account exists in the source.
-    pub(crate) fn existed(&self) -> bool {
-        self.actor.cells.base().is_some_and(Option::is_some)
+    /// Whether the account exists in the source, which leaves its code to be asked for by hash.
+    pub(crate) fn has_code_by_hash(&self) -> bool {
+        matches!(self.actor.cells.base(), Some(Some(info)) if info.code.is_none())
     }
 }
 

@@ -19,8 +19,8 @@ use counterpoint_state::{
 
 use crate::{
     block::BlockState,
-    evm::Executor,
     execution::{End, Execution},
+    executor::Executor,
     worker::WorkerContext,
 };
 

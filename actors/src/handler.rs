@@ -1,5 +1,7 @@
 //! revm's mainnet handler with one change: the beneficiary's fee is deferred.
 
+use std::marker::PhantomData;
+
 use revm::{
     context::{
         Block, Cfg, ContextTr, JournalTr, Transaction,
@@ -9,13 +11,16 @@ use revm::{
     primitives::{U256, hardfork::SpecId},
 };
 
-use crate::{database::ReadError, evm::ActorEvm};
+use crate::{
+    database::ReadError,
+    evm::{ActorEvm, EvmDatabase},
+};
 
 /// The handler of mainnet's rules.
-pub(crate) struct ActorHandler;
+pub(crate) struct ActorHandler<D>(pub(crate) PhantomData<D>);
 
-impl Handler for ActorHandler {
-    type Evm = ActorEvm;
+impl<D: EvmDatabase> Handler for ActorHandler<D> {
+    type Evm = ActorEvm<D>;
     type Error = EVMError<ReadError>;
     type HaltReason = HaltReason;
 
@@ -23,7 +28,7 @@ impl Handler for ActorHandler {
     /// execution has seen that account, and the fee may even be burnt with it, so it is added as revm does.
     fn reward_beneficiary(
         &self,
-        evm: &mut ActorEvm,
+        evm: &mut ActorEvm<D>,
         exec_result: &mut FrameResult,
     ) -> Result<(), Self::Error> {
         let ctx = &mut evm.0.ctx;
@@ -31,12 +36,12 @@ impl Handler for ActorHandler {
             return Ok(());
         }
         let beneficiary = ctx.block().beneficiary();
-        let loaded = ctx.journaled_state.inner.state.contains_key(&beneficiary);
         let gas = exec_result.gas();
-        if loaded || ctx.journal_mut().db_mut().execution().exact {
+        if !ctx.journal_mut().db_mut().defers_fee()
+            || ctx.journaled_state.inner.state.contains_key(&beneficiary)
+        {
             return post_execution::reward_beneficiary(ctx, gas).map_err(EVMError::from);
         }
-        ctx.journal_mut().db_mut().load_beneficiary().map_err(EVMError::Database)?;
         let basefee = u128::from(ctx.block().basefee());
         let price = ctx.tx().effective_gas_price(basefee);
         // EIP-1559: the base fee is burnt.
@@ -47,7 +52,6 @@ impl Handler for ActorHandler {
         };
         let used = gas.used().saturating_sub(gas.reservoir());
         let fee = U256::from(tip * u128::from(used));
-        ctx.journal_mut().db_mut().execution().fee = Some(fee);
-        Ok(())
+        ctx.journal_mut().db_mut().defer_fee(fee).map_err(EVMError::Database)
     }
 }

@@ -91,7 +91,7 @@ impl Publisher<'_> {
                 nonce: read.view.nonce,
                 balance: read.view.balance,
                 code_hash: read.view.code_hash,
-                code_at_hand: (read.existed() && read.view.wiped == 0)
+                code_at_hand: (read.has_code_by_hash() && read.view.wiped == 0)
                     || read.view.code.is_some() == account.info.code.is_some(),
             };
             self.account(execution, actor, existed, &before, account);

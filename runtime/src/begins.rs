@@ -24,11 +24,12 @@ pub(crate) struct Begins {
 }
 
 impl Begins {
-    /// No turn was taken. `routed`: everything begins in its turn, and nobody will route.
-    pub(crate) fn new(transactions: usize, routed: bool) -> Self {
+    /// The first `done` transactions are final, and no turn was taken. `routed`: everything begins in its turn, and
+    /// nobody will route.
+    pub(crate) fn new(transactions: usize, done: u32, routed: bool) -> Self {
         Self {
-            next: CachePadded::new(AtomicU32::new(1)),
-            routed: CachePadded::new(AtomicU32::new(if routed { transactions as u32 } else { 0 })),
+            next: CachePadded::new(AtomicU32::new(done + 1)),
+            routed: CachePadded::new(AtomicU32::new(if routed { transactions as u32 } else { done })),
             in_turn: (0..transactions).map(|_| AtomicBool::new(true)).collect(),
         }
     }

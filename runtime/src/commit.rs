@@ -20,7 +20,7 @@ pub(crate) struct Committer {
     pub(crate) transactions: Vec<TransactionOutcome>,
     pub(crate) states: Vec<EvmState>,
     pub(crate) gas_used: u64,
-    keep_states: bool,
+    pub(crate) keep_states: bool,
 }
 
 impl Committer {
@@ -39,8 +39,13 @@ impl Committer {
             self.states.push(executed.state.clone());
         }
         self.changeset.apply(executed.state);
-        self.gas_used += executed.result.tx_gas_used();
-        self.transactions.push(TransactionOutcome::Executed(executed.result));
+        self.note(TransactionOutcome::Executed(executed.result));
+    }
+
+    /// Adds the next transaction's outcome.
+    pub(crate) fn note(&mut self, outcome: TransactionOutcome) {
+        self.gas_used += outcome.result().map_or(0, |result| result.tx_gas_used());
+        self.transactions.push(outcome);
     }
 }
 
@@ -120,7 +125,7 @@ impl Visit<'_> {
                 if committer.keep_states {
                     committer.states.push(EvmState::default());
                 }
-                committer.transactions.push(TransactionOutcome::Skipped(cause));
+                committer.note(TransactionOutcome::Skipped(cause));
             }
             End::Invalid(cause) => {
                 run.fail(ExecuteError::InvalidTransaction { index: index as usize - 1, cause });

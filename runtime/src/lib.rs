@@ -44,10 +44,12 @@ mod commit;
 pub mod ethereum;
 mod input;
 mod outcome;
+mod plan;
 mod presence;
 mod run;
 mod runtime;
 mod scout;
+mod serial;
 mod worker;
 
 pub use counterpoint_state as state;

@@ -96,6 +96,8 @@ pub struct Statistics {
     pub workers: usize,
     /// Attempts at executing a transaction: at least one per transaction.
     pub incarnations: u64,
+    /// Transactions that ran one after the other before the others were called in, if they were.
+    pub serial: u64,
     /// Times that a fiber was parked.
     pub parked: u64,
     /// Times that a parked fiber was resumed.

@@ -80,12 +80,14 @@ unsafe impl Sync for BlockRun {}
 unsafe impl Send for BlockRun {}
 
 impl BlockRun {
+    /// A block whose first `done` transactions are final: the committer has them.
     pub(crate) fn new(
         state: BlockState,
         workers: usize,
         limits: Limits,
         mode: Mode,
-        keep_states: bool,
+        committer: Committer,
+        done: u32,
     ) -> Self {
         let transactions = state.len();
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
@@ -96,17 +98,17 @@ impl BlockRun {
         // SAFETY: nobody else has the queues yet.
         let stealers = queues.iter().map(|queue| unsafe { &*queue.get() }.stealer()).collect();
         Self {
-            presence: Presence::new(transactions == 0),
+            presence: Presence::new(done as usize == transactions),
             bodies: (0..transactions + scouts).map(|_| CachePadded::default()).collect(),
-            committer: UnsafeCell::new(Committer::new(transactions, keep_states)),
+            committer: UnsafeCell::new(committer),
             queues,
             stealers,
             state,
-            frontier: Frontier::new(),
-            begins: Begins::new(transactions, !uses_mailboxes),
+            frontier: Frontier::after(done),
+            begins: Begins::new(transactions, done, !uses_mailboxes),
             uses_mailboxes,
             scouts: (0..scouts).map(|_| CachePadded::default()).collect(),
-            next_scout: CachePadded::new(AtomicU32::new(1)),
+            next_scout: CachePadded::new(AtomicU32::new(done + 1)),
             fibers: CachePadded::default(),
             failure: Mutex::new(None),
             limits,
@@ -309,7 +311,7 @@ impl<'a> Visit<'a> {
     /// Routes every transaction's begin to its sender, in order, while the others may already begin.
     pub(crate) fn send_begins(&mut self) {
         let run = self.run;
-        for index in 1..=run.last() {
+        for index in run.frontier.passed() + 1..=run.last() {
             let waits = !run.state.send_begin(index, &self.context);
             if run.state.chaos().is_some_and(|chaos| chaos.one_in(8)) {
                 // The frontier may arrive between the letter and the note.

@@ -10,7 +10,7 @@ use std::{
 
 use counterpoint_actors::{BlockState, Chaos, Yielded, panic_message};
 use counterpoint_state::{
-    EventCount,
+    EventCount, StateSource,
     sync::{
         AtomicBool, Ordering, RwLock, SPINS, spin_loop,
         thread::{self, JoinHandle},
@@ -18,14 +18,14 @@ use counterpoint_state::{
 };
 
 use crate::{
+    commit::Committer,
     input::Block,
     outcome::{ExecuteError, Outcome, Statistics},
+    plan::Plan,
     run::{BlockRun, Limits, Visit},
+    serial,
     worker::{Kit, Store},
 };
-
-/// A block whose gas limits sum up to less than this is not worth waking another worker for, in gas.
-const WORTH_HELP: u64 = 200_000;
 
 /// Executes blocks on a pool of workers.
 ///
@@ -57,6 +57,7 @@ pub struct Builder {
     window: usize,
     in_flight: usize,
     keep_states: bool,
+    serial_prefix: Option<usize>,
     chaos: Option<u64>,
     pause_everywhere: bool,
 }
@@ -83,6 +84,7 @@ impl Default for Builder {
             window: 256,
             in_flight: 1_024,
             keep_states: false,
+            serial_prefix: None,
             chaos: None,
             pause_everywhere: false,
         }
@@ -122,6 +124,16 @@ impl Builder {
     /// Default: no.
     pub fn keep_states(mut self, keep: bool) -> Self {
         self.keep_states = keep;
+        self
+    }
+
+    /// How many of a block's transactions are executed one after the other by the calling thread before the workers
+    /// share the rest; 0 sends everything through the parallel machinery, for tests and measurements of it.
+    /// Results are the same. Default: decided block by block, so that a block that has nothing to gain from more
+    /// workers costs what sequential execution costs. A block whose source answers later is shared from its
+    /// first transaction on.
+    pub fn serial_prefix(mut self, transactions: usize) -> Self {
+        self.serial_prefix = Some(transactions);
         self
     }
 
@@ -217,13 +229,76 @@ impl Runtime {
             return Err(ExecuteError::Internal("a block with more than 2^32 transactions".to_owned()));
         }
 
+        let mut kit = self.pool.store.take_kit();
+        let outcome = self.execute_with(block, &mut kit, keep_states);
+        self.pool.store.put_kit(kit);
+        outcome
+    }
+
+    fn execute_with(&self, block: &Block, kit: &mut Kit, keep_states: bool) -> Result<Outcome, ExecuteError> {
         let begin = Instant::now();
+        let transactions = block.transactions.len();
+        let mut committer = Committer::new(transactions, keep_states);
+        // Where the source answers later there is always something to do meanwhile.
+        if let Some(mut plan) = self.plan(block) {
+            let mut prefix = None;
+            let done = serial::execute(block, kit, &mut committer, |index, changeset| {
+                if plan.shares(&block.transactions, index) {
+                    prefix = changeset.freeze(Arc::clone(&block.source));
+                }
+                prefix.is_none()
+            })?;
+            let Some(prefix) = prefix else {
+                let executed = Instant::now();
+                let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
+                statistics.serial = transactions as u64;
+                statistics.incarnations = transactions as u64;
+                statistics.fiberless = transactions as u64;
+                statistics.execution = executed - begin;
+                let mut outcome = collect(committer, statistics);
+                outcome.statistics.finish = executed.elapsed();
+                return Ok(outcome);
+            };
+            return self.execute_in_parallel(block, Arc::new(prefix), done, committer, kit, begin);
+        }
+        self.execute_in_parallel(block, Arc::clone(&block.source), 0, committer, kit, begin)
+    }
+
+    /// How far to go alone; `None`: not at all.
+    fn plan(&self, block: &Block) -> Option<Plan> {
+        let transactions = block.transactions.len();
+        if block.source.deferred().is_some() {
+            // There is always something to do while it answers.
+            return None;
+        }
+        if let Some(prefix) = self.settings.serial_prefix {
+            return (prefix > 0).then(|| Plan::sharing_from(prefix));
+        }
+        match self.settings.disorder() {
+            None => Some(Plan::new(&block.transactions, self.settings.workers)),
+            // Chaos is for the parallel part: half the time there is nothing before it.
+            Some(chaos) => (transactions > 1 && chaos.one_in(2))
+                .then(|| Plan::sharing_from(1 + (chaos.next() as usize) % (transactions - 1))),
+        }
+    }
+
+    /// Executes a block's transactions after the first `done`, which the committer has and whose changes are in the
+    /// source.
+    fn execute_in_parallel(
+        &self,
+        block: &Block,
+        source: Arc<dyn StateSource>,
+        done: usize,
+        committer: Committer,
+        kit: &mut Kit,
+        begin: Instant,
+    ) -> Result<Outcome, ExecuteError> {
         let workers = self.settings.workers;
         let state = BlockState::new(
             block.env.clone(),
             block.cfg.clone(),
             Arc::clone(&block.transactions),
-            Arc::clone(&block.source),
+            source,
             workers,
             &mut self.pool.store.arenas(),
             self.settings.disorder(),
@@ -241,17 +316,15 @@ impl Runtime {
             fibers: u32::try_from(fibers).unwrap_or(u32::MAX),
             window: u32::try_from(window).unwrap_or(u32::MAX),
         };
-        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, keep_states));
+        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, done as u32));
         let set_up = Instant::now();
 
-        let mut kit = self.pool.store.take_kit();
-        let gas: u64 = block.transactions.iter().fold(0, |sum, tx| sum.saturating_add(tx.gas_limit));
-        let shared = workers > 1 && block.transactions.len() > 1 && gas >= WORTH_HELP;
+        let shared = workers > 1 && block.transactions.len() > 1;
         if shared {
             self.pool.runs.write().push(Arc::clone(&run));
             self.pool.work.notify();
         }
-        self.pool.lead(&run, &mut kit);
+        self.pool.lead(&run, kit);
         if shared {
             self.pool.runs.write().retain(|other| !Arc::ptr_eq(other, &run));
         }
@@ -259,19 +332,18 @@ impl Runtime {
 
         let outcome = match run.take_failure() {
             Some(error) => {
-                self.pool.give_up(&run, &mut kit);
+                self.pool.give_up(&run, kit);
                 Err(error)
             }
             None => {
-                let outcome = self.collect(&run);
+                let outcome = self.collect(&run, done);
                 if run.state.is_deferred() {
                     // Scouts may still be on their way.
-                    self.pool.give_up(&run, &mut kit);
+                    self.pool.give_up(&run, kit);
                 }
                 Ok(outcome)
             }
         };
-        self.pool.store.put_kit(kit);
         run.presence.release();
         if let Some(run) = Arc::into_inner(run) {
             let arenas = run.into_state().into_arenas();
@@ -284,10 +356,17 @@ impl Runtime {
         Ok(outcome)
     }
 
-    fn collect(&self, run: &BlockRun) -> Outcome {
+    fn collect(&self, run: &BlockRun, done: usize) -> Outcome {
         // SAFETY: every transaction is final, so whoever still drains the frontier finds nothing to commit.
         let committer = unsafe { run.committer() };
-        let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
+        let serial = done as u64;
+        let mut statistics = Statistics {
+            workers: self.settings.workers,
+            serial,
+            incarnations: serial,
+            fiberless: serial,
+            ..Statistics::default()
+        };
         for counters in run.state.counters() {
             statistics.incarnations += counters.incarnations.get();
             statistics.parked += counters.parked.get();
@@ -300,14 +379,14 @@ impl Runtime {
             statistics.fiberless += counters.fiberless.get();
             statistics.predicted += counters.predicted.get();
         }
-        Outcome {
-            transactions: std::mem::take(&mut committer.transactions),
-            bundle: std::mem::take(&mut committer.changeset).finish(),
-            gas_used: committer.gas_used,
-            statistics,
-            states: std::mem::take(&mut committer.states),
-        }
+        collect(std::mem::replace(committer, Committer::new(0, false)), statistics)
     }
+}
+
+/// The outcome of a block that is committed.
+fn collect(committer: Committer, statistics: Statistics) -> Outcome {
+    let Committer { changeset, transactions, states, gas_used, .. } = committer;
+    Outcome { transactions, bundle: changeset.finish(), gas_used, statistics, states }
 }
 
 impl Drop for Runtime {

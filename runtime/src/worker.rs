@@ -1,6 +1,8 @@
 //! What a worker does in a block: run transactions, park them, publish them, run them again.
 
-use counterpoint_actors::{Chaos, End, Execution, Executor, Fiber, Yielded, estimate, publish, run_inline};
+use counterpoint_actors::{
+    Chaos, End, Execution, Executor, Fiber, SerialExecutor, Yielded, estimate, publish, run_inline,
+};
 use counterpoint_state::{
     Arena, WaitWord, Waiter,
     sync::{Mutex, MutexGuard},
@@ -32,6 +34,8 @@ pub(crate) struct Kit {
     fibers: Vec<Fiber>,
     #[expect(clippy::vec_box, reason = "the boxes travel on, to bodies and fibers")]
     executions: Vec<Box<Execution>>,
+    /// For transactions that run one after the other.
+    pub(crate) serial: Option<SerialExecutor>,
 }
 
 /// Idle kits and fibers of a runtime.

@@ -82,7 +82,11 @@ fn every_block_agrees_in_every_way() {
     let tar = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(folder.path()).status();
     assert!(tar.expect("tar is there").success(), "the archive unpacks");
 
-    let builders = [1, 2, 8].map(|workers| Runtime::builder().workers(workers));
+    let builders = [
+        Runtime::builder().workers(1),
+        Runtime::builder().workers(2).serial_prefix(0),
+        Runtime::builder().workers(8).serial_prefix(1),
+    ];
     #[cfg(feature = "chaos")]
     let builders = builders.into_iter().chain((1..=4).map(|seed| Runtime::builder().workers(4).chaos(seed)));
     let runtimes: Vec<_> =

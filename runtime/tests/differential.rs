@@ -22,11 +22,15 @@ struct Configuration {
 
 const CONFIGURATIONS: &[Configuration] = &[
     Configuration { name: "1 worker", runtime: |_| Runtime::builder().workers(1) },
-    Configuration { name: "2 workers", runtime: |_| Runtime::builder().workers(2) },
-    Configuration { name: "3 workers", runtime: |_| Runtime::builder().workers(3) },
-    Configuration { name: "8 workers", runtime: |_| Runtime::builder().workers(8) },
-    Configuration { name: "2 workers, 1 fiber", runtime: |_| Runtime::builder().workers(2).fibers(1) },
-    Configuration { name: "3 workers, 2 fibers", runtime: |_| Runtime::builder().workers(3).fibers(2) },
+    Configuration { name: "1 worker, parallel", runtime: |_| parallel(1) },
+    Configuration { name: "2 workers", runtime: |_| parallel(2) },
+    Configuration {
+        name: "3 workers after a few",
+        runtime: |seed| Runtime::builder().workers(3).serial_prefix(seed as usize % 20),
+    },
+    Configuration { name: "8 workers", runtime: |_| parallel(8) },
+    Configuration { name: "2 workers, 1 fiber", runtime: |_| parallel(2).fibers(1) },
+    Configuration { name: "3 workers, 2 fibers", runtime: |_| parallel(3).fibers(2) },
     Configuration { name: "1 worker, chaos", runtime: |seed| Runtime::builder().workers(1).chaos(seed) },
     Configuration { name: "2 workers, chaos", runtime: |seed| Runtime::builder().workers(2).chaos(seed) },
     Configuration {
@@ -34,6 +38,11 @@ const CONFIGURATIONS: &[Configuration] = &[
         runtime: |seed| Runtime::builder().workers(4).fibers(2).chaos(seed),
     },
 ];
+
+/// Everything through the parallel machinery.
+fn parallel(workers: usize) -> Builder {
+    Runtime::builder().workers(workers).serial_prefix(0)
+}
 
 fn sequential(workload: &Workload) -> Sequential {
     execute_sequential(

@@ -105,9 +105,10 @@ impl Case {
             .fibers(self.fibers)
             .in_flight(self.fibers)
             .keep_states(true);
-        if let Some(seed) = self.chaos {
-            builder = builder.chaos(seed);
-        }
+        builder = match self.chaos {
+            Some(seed) => builder.chaos(seed),
+            None => builder.serial_prefix(self.workers % 3),
+        };
         let runtime = builder.build().expect("threads can be started");
         for (block, expected) in &self.blocks {
             let mut block = block.clone();

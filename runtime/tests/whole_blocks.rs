@@ -160,7 +160,11 @@ impl Case {
 }
 
 fn runtimes() -> Vec<Runtime> {
-    let builders = [1, 2, 8].map(|workers| Runtime::builder().workers(workers));
+    let builders = [
+        Runtime::builder().workers(1),
+        Runtime::builder().workers(2).serial_prefix(0),
+        Runtime::builder().workers(8).serial_prefix(1),
+    ];
     #[cfg(feature = "chaos")]
     let builders = builders.into_iter().chain((0..4).map(|seed| Runtime::builder().workers(4).chaos(seed)));
     builders.into_iter().map(|builder| builder.build().expect("threads can be started")).collect()

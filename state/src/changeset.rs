@@ -1,16 +1,23 @@
 //! The changeset: transactions' state changes, in order, as revm's `BundleState` with reverts.
 //!
-//! It gives what `revm_database::State` gives after `commit` of each transaction, without keeping a second
-//! copy of the state to read from: the cells serve the reads.
+//! It gives what `revm_database::State` gives after `commit` of each transaction. Where transactions run one after
+//! the other it is also the state that they read from; where they run in parallel, the cells serve the reads, and
+//! no second copy of the slots is kept.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use revm::{
     database::{
-        AccountStatus, BundleState, TransitionAccount, TransitionState, states::bundle_state::BundleRetention,
+        AccountStatus, BundleState, StorageWithOriginalValues, TransitionAccount, TransitionState,
+        states::{StorageSlot, bundle_state::BundleRetention},
     },
-    primitives::{Address, AddressMap},
+    primitives::{Address, AddressMap, StorageKeyMap, U256, hash_map::Entry},
     state::{Account, AccountInfo, EvmState, EvmStorage},
+};
+
+use crate::{
+    prefix::{self, Prefix},
+    source::StateSource,
 };
 
 type Transition = TransitionAccount<Option<Cow<'static, EvmStorage>>>;
@@ -18,15 +25,23 @@ type Transition = TransitionAccount<Option<Cow<'static, EvmStorage>>>;
 /// Collects the state changes of a block's transactions in their order.
 #[derive(Debug, Default)]
 pub struct Changeset {
-    accounts: AddressMap<Tracked>,
-    transitions: TransitionState,
+    positions: AddressMap<u32>,
+    accounts: Vec<Tracked>,
+    transitions: Vec<(Address, TransitionAccount)>,
 }
 
 /// An account as the transactions so far left it.
 #[derive(Debug)]
 struct Tracked {
+    address: Address,
     info: Option<AccountInfo>,
     status: AccountStatus,
+    /// A transaction created, destroyed or removed it.
+    wiped: bool,
+    /// The slots that are known, if they are kept.
+    slots: StorageKeyMap<U256>,
+    /// Where its transition is, if a transaction changed it.
+    transition: Option<u32>,
 }
 
 impl Changeset {
@@ -35,48 +50,178 @@ impl Changeset {
         Self::default()
     }
 
-    /// Adds what the next transaction changed, as revm's journal finalised it.
+    /// Adds what the next transaction changed, as revm's journal finalised it. What the slots hold is for
+    /// others to know.
     pub fn apply(&mut self, state: EvmState) {
         for (address, account) in state {
-            if !account.is_touched() {
-                continue;
-            }
-            let tracked = self.accounts.entry(address).or_insert_with(|| Tracked::loaded(&account));
-            if let Some(transition) = tracked.apply(account) {
-                self.transitions.add_transition(address, transition);
+            self.apply_account(address, account, None, false);
+        }
+    }
+
+    /// As [`apply`](Self::apply), and keeps what the slots hold, to be read. An account's id is its position here.
+    pub fn apply_and_keep(&mut self, state: EvmState) {
+        for (address, account) in state {
+            let position = account.info.account_id.map(|id| id.get());
+            self.apply_account(address, account, position, true);
+        }
+    }
+
+    fn apply_account(&mut self, address: Address, account: Account, position: Option<usize>, keep: bool) {
+        if !account.is_touched() {
+            return;
+        }
+        let position = match position {
+            Some(position) if self.accounts.get(position).is_some_and(|at| at.address == address) => position,
+            _ => self.place(address, || Tracked::loaded(address, &account)),
+        };
+        let tracked = &mut self.accounts[position];
+        let Some(transition) = tracked.apply(account, keep) else { return };
+        if let Some(at) = tracked.transition {
+            return self.transitions[at as usize].1.update(transition);
+        }
+        tracked.transition = Some(self.transitions.len() as u32);
+        self.transitions.push((address, transition.map_storage(changed)));
+    }
+
+    /// The position of an account; where it is not known yet, it is added.
+    fn place(&mut self, address: Address, new: impl FnOnce() -> Tracked) -> usize {
+        match self.positions.entry(address) {
+            Entry::Occupied(entry) => *entry.get() as usize,
+            Entry::Vacant(entry) => {
+                entry.insert(self.accounts.len() as u32);
+                self.accounts.push(new());
+                self.accounts.len() - 1
             }
         }
     }
 
-    /// The account as the transactions so far left it; the outer `None` if none of them changed it.
+    /// Notes an account as the source knows it; returns its position.
+    pub fn load(&mut self, address: Address, info: Option<AccountInfo>) -> usize {
+        self.place(address, || Tracked::new(address, info))
+    }
+
+    /// An account's position, if it is known.
+    #[inline]
+    pub fn position(&self, address: &Address) -> Option<usize> {
+        self.positions.get(address).map(|position| *position as usize)
+    }
+
+    /// Whether this account is at this position.
+    #[inline]
+    pub fn is_at(&self, position: usize, address: &Address) -> bool {
+        self.accounts.get(position).is_some_and(|at| at.address == *address)
+    }
+
+    /// The account at a position as the transactions so far left it.
+    #[inline]
+    pub fn info(&self, position: usize) -> Option<&AccountInfo> {
+        self.accounts[position].info.as_ref()
+    }
+
+    /// The account as the transactions so far left it; the outer `None` if nothing is known of it.
     pub fn account(&self, address: &Address) -> Option<Option<&AccountInfo>> {
-        self.accounts.get(address).map(|tracked| tracked.info.as_ref())
+        self.position(address).map(|position| self.info(position))
+    }
+
+    /// Whether a transaction created, destroyed or removed the account at a position.
+    pub fn is_wiped(&self, position: usize) -> bool {
+        self.accounts[position].wiped
+    }
+
+    /// What a slot of the account at a position holds, as far as the source need not be asked.
+    #[inline]
+    pub fn slot(&self, position: usize, slot: &U256) -> Option<U256> {
+        let account = &self.accounts[position];
+        if account.info.is_none() {
+            return Some(U256::ZERO);
+        }
+        match account.slots.get(slot) {
+            Some(value) => Some(*value),
+            None => account.status.is_storage_known().then_some(U256::ZERO),
+        }
+    }
+
+    /// Keeps what the source says of a slot.
+    #[inline]
+    pub fn keep_slot(&mut self, position: usize, slot: U256, value: U256) {
+        self.accounts[position].slots.insert(slot, value);
+    }
+
+    /// What is known of the state so far, for transactions that go on from here; what slots hold is not kept any
+    /// longer. `None` where they would not find what they would find here, see [`Prefix`]: then nothing is changed.
+    pub fn freeze(&mut self, source: Arc<dyn StateSource>) -> Option<Prefix> {
+        let known = |at: &Tracked| at.transition.is_some() || at.wiped || !at.slots.is_empty();
+        if self.accounts.iter().any(|at| self.is_odd(at)) {
+            return None;
+        }
+        let accounts = self.accounts.iter_mut().filter(|at| known(at)).map(|at| {
+            let slots = std::mem::take(&mut at.slots);
+            (at.address, prefix::Account { info: at.info.clone(), status: at.status, wiped: at.wiped, slots })
+        });
+        Some(Prefix::new(source, accounts.collect()))
+    }
+
+    /// Whether the cells of parallel transactions would show something else of an account than revm's `State` does.
+    /// They go by what the source says, and of a changed account this is not what it said: it may have come into
+    /// being in the block and have lost the empty code at hand, or have neither nonce nor code and yet slots that
+    /// count.
+    fn is_odd(&self, at: &Tracked) -> bool {
+        let (Some(info), Some(transition)) = (&at.info, at.transition) else { return false };
+        let is_new = at.wiped || self.transitions[transition as usize].1.previous_info.is_none();
+        info.is_empty_code_hash()
+            && (is_new && info.code.is_none()
+                || at.status.is_storage_known() && info.nonce == 0 && !at.slots.is_empty())
     }
 
     /// The net changes and how to revert them.
     pub fn finish(self) -> BundleState {
         let mut bundle = BundleState::default();
-        bundle.apply_transitions_and_create_reverts(self.transitions, BundleRetention::Reverts);
+        let transitions = TransitionState { transitions: self.transitions.into_iter().collect() };
+        bundle.apply_transitions_and_create_reverts(transitions, BundleRetention::Reverts);
         bundle
     }
 }
 
+/// The slots that a transaction changed, with what they held before it.
+fn changed(storage: Option<Cow<'_, EvmStorage>>) -> StorageWithOriginalValues {
+    let Some(storage) = storage else { return StorageWithOriginalValues::default() };
+    storage
+        .iter()
+        .filter(|(_, slot)| slot.is_changed())
+        .map(|(key, slot)| (*key, StorageSlot::new_changed(slot.original_value, slot.present_value)))
+        .collect()
+}
+
 impl Tracked {
+    fn new(address: Address, info: Option<AccountInfo>) -> Self {
+        let status = match &info {
+            None => AccountStatus::LoadedNotExisting,
+            Some(info) if info.is_empty() => AccountStatus::LoadedEmptyEIP161,
+            Some(_) => AccountStatus::Loaded,
+        };
+        let slots = StorageKeyMap::default();
+        Self { address, info, status, wiped: false, slots, transition: None }
+    }
+
     /// The account before the transaction that touches it first.
-    fn loaded(account: &Account) -> Self {
-        if account.is_loaded_as_not_existing() {
-            return Self { info: None, status: AccountStatus::LoadedNotExisting };
-        }
-        let mut original = account.original_info();
-        original.account_id = None;
-        let status =
-            if original.is_empty() { AccountStatus::LoadedEmptyEIP161 } else { AccountStatus::Loaded };
-        Self { info: Some(original), status }
+    fn loaded(address: Address, account: &Account) -> Self {
+        let original = (!account.is_loaded_as_not_existing()).then(|| {
+            let mut original = account.original_info();
+            original.account_id = None;
+            original
+        });
+        Self::new(address, original)
+    }
+
+    fn wipe(&mut self) {
+        self.wiped = true;
+        self.slots.clear();
     }
 
     /// The order of the cases is that of `revm_database::CacheState`: destroyed, created, removed as empty,
     /// changed.
-    fn apply(&mut self, account: Account) -> Option<Transition> {
+    fn apply(&mut self, mut account: Account, keep: bool) -> Option<Transition> {
+        account.info.account_id = None;
         let previous_status = self.status;
         let previous_info = self.info.take();
         let (info, storage) = if account.is_selfdestructed() {
@@ -84,9 +229,11 @@ impl Tracked {
             if previous_status == AccountStatus::LoadedNotExisting {
                 return None;
             }
+            self.wipe();
             (None, None)
         } else if account.is_created() {
             self.status = previous_status.on_created();
+            self.wipe();
             (Some(account.info), Some(account.storage))
         } else if account.is_empty() {
             self.status = previous_status.on_touched_empty_post_eip161();
@@ -96,6 +243,7 @@ impl Tracked {
             ) {
                 return None;
             }
+            self.wipe();
             (None, None)
         } else {
             let without_nonce_and_code =
@@ -103,6 +251,10 @@ impl Tracked {
             self.status = previous_status.on_changed(without_nonce_and_code);
             (Some(account.info), Some(account.storage))
         };
+        if keep && let Some(storage) = &storage {
+            let changed = storage.iter().filter(|(_, slot)| slot.is_changed());
+            self.slots.extend(changed.map(|(key, slot)| (*key, slot.present_value)));
+        }
         self.info.clone_from(&info);
         let storage_was_destroyed = storage.is_none();
         Some(TransitionAccount {

@@ -19,6 +19,11 @@ impl Frontier {
         Self::default()
     }
 
+    /// So many indices are final.
+    pub fn after(passed: u32) -> Self {
+        Self { passed: AtomicU32::new(passed), requests: AtomicU32::new(0) }
+    }
+
     /// How many transactions are final: all indices up to this one.
     #[inline]
     pub fn passed(&self) -> u32 {

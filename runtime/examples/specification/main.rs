@@ -94,8 +94,8 @@ impl Ways {
         Ok(Self {
             runtimes: vec![
                 ("1 worker", workers(1).build()?),
-                ("2 workers", workers(2).build()?),
-                ("8 workers", workers(8).build()?),
+                ("2 workers", workers(2).serial_prefix(0).build()?),
+                ("8 workers", workers(8).serial_prefix(5).build()?),
                 ("8 workers with chaos", workers(8).chaos(seed).build()?),
             ],
         })

@@ -103,7 +103,7 @@ fn generation(
     let base = || Runtime::builder().workers(options.workers).fibers(options.fibers).keep_states(true);
     let runtimes: [_; WAYS as usize] = [
         (SLOW, base().in_flight(options.fibers).build()?),
-        ("plain", base().build()?),
+        ("plain", base().serial_prefix(0).build()?),
         ("chaos", base().chaos(7).build()?),
         ("3 fibers, window 8, chaos", base().fibers(3).window(8).chaos(8).build()?),
         ("pauses everywhere, chaos", base().chaos(9).pause_everywhere().build()?),

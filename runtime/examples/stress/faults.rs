@@ -196,7 +196,7 @@ pub(crate) fn run(options: &Options, first: u64, watch: &Watch) -> Result<String
         let kept = Mutex::new(Vec::new());
         let base = || Runtime::builder().workers(options.workers).keep_states(true);
         let runtimes = [
-            ("plain", base().build()?),
+            ("plain", base().serial_prefix(0).build()?),
             ("chaos", base().chaos(from).build()?),
             ("2 fibers, chaos", base().fibers(2).chaos(from + 1).build()?),
             ("pauses everywhere, chaos", base().chaos(from + 2).pause_everywhere().build()?),

@@ -466,16 +466,16 @@ pub(crate) fn agree(
     }
 }
 
-/// A runtime that keeps each transaction's state.
+/// A runtime that keeps each transaction's state. Without chaos everything is executed in parallel.
 pub(crate) fn runtime(workers: usize, fibers: usize, window: usize, chaos: Option<u64>) -> Runtime {
     let builder = Runtime::builder().workers(workers).fibers(fibers).window(window).keep_states(true);
     #[cfg(feature = "chaos")]
     let builder = match chaos {
         Some(seed) => builder.chaos(seed),
-        None => builder,
+        None => builder.serial_prefix(0),
     };
     #[cfg(not(feature = "chaos"))]
-    let _ = chaos;
+    let builder = builder.serial_prefix(chaos.map_or(0, |seed| seed as usize % 8));
     builder.build().expect("the system has threads")
 }
 

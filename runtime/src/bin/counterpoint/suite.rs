@@ -81,6 +81,8 @@ pub(crate) fn run(arguments: &Arguments, run_file: RunFile) -> Status {
         Err(error) => return bad_input(error),
     };
     let builder = Runtime::builder().workers(workers);
+    // The tests' blocks are small, and would hardly ever be shared.
+    let builder = if workers > 1 { builder.serial_prefix(0) } else { builder };
     #[cfg(feature = "chaos")]
     let builder = match arguments.chaos {
         Some(seed) => builder.chaos(seed),

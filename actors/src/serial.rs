@@ -1,0 +1,228 @@
+//! Transactions one after the other, without cells, fibers and words: the changeset is the state that they read.
+//!
+//! What parallel execution costs is only worth paying where there is something to gain. A block for one worker, a
+//! block that is over before another worker has woken up, and a chain of transactions of one sender have nothing
+//! to gain, and run here for the price of sequential revm.
+
+use std::{fmt, sync::Arc};
+
+use counterpoint_state::{Changeset, SourceError, StateSource};
+use revm::{
+    bytecode::Bytecode,
+    context::{
+        BlockEnv, CfgEnv, TxEnv,
+        result::{EVMError, ExecutionResult, InvalidHeader, InvalidTransaction},
+    },
+    database_interface::Database,
+    primitives::{Address, B256, B256Map, HashMap, U256},
+    state::{AccountId, AccountInfo, EvmState},
+};
+
+use crate::{
+    database::ReadError,
+    evm::{ActorEvm, EvmDatabase},
+    execution::Hop,
+};
+
+/// How a transaction ended that was executed in its order.
+#[derive(Debug)]
+pub enum SerialEnd {
+    /// It was executed, and its changes are in the changeset.
+    Executed(ExecutionResult),
+    /// It cannot be included.
+    Invalid(InvalidTransaction),
+    /// The block environment lacks something.
+    Header(InvalidHeader),
+    /// The source failed.
+    Source(SourceError),
+    /// revm failed for a reason that is not the transaction's.
+    Failed(String),
+}
+
+/// Executes transactions in their order.
+pub struct SerialExecutor {
+    evm: ActorEvm<SerialDatabase>,
+}
+
+// SAFETY: as for `Executor`: an idle EVM shares memory only with itself.
+unsafe impl Send for SerialExecutor {}
+
+impl SerialExecutor {
+    /// An executor that is not tied to a block.
+    pub fn new() -> Self {
+        Self { evm: ActorEvm::new(SerialDatabase::default()) }
+    }
+
+    /// Prepares for a block, whose changes so far are given.
+    pub fn begin(
+        &mut self,
+        env: &BlockEnv,
+        cfg: &CfgEnv,
+        source: Arc<dyn StateSource>,
+        changeset: Changeset,
+    ) {
+        self.evm.configure(env, cfg);
+        let database = self.evm.database();
+        database.source = Some(source);
+        database.changeset = changeset;
+    }
+
+    /// Executes the next transaction. `keep` takes note of what it changed.
+    pub fn execute(&mut self, transaction: &TxEnv, keep: impl FnOnce(&EvmState)) -> SerialEnd {
+        // SAFETY: the transaction stays borrowed until `finalize` below.
+        let result = unsafe { self.evm.run(transaction) };
+        let state = self.evm.finalize();
+        match result {
+            Ok(result) => {
+                keep(&state);
+                self.evm.database().changeset.apply_and_keep(state);
+                SerialEnd::Executed(result)
+            }
+            Err(EVMError::Transaction(cause)) => SerialEnd::Invalid(cause),
+            Err(EVMError::Header(cause)) => SerialEnd::Header(cause),
+            Err(EVMError::Database(ReadError::Source(cause))) => SerialEnd::Source(cause),
+            Err(error) => SerialEnd::Failed(error.to_string()),
+        }
+    }
+
+    /// The changes so far.
+    pub fn changeset(&mut self) -> &mut Changeset {
+        &mut self.evm.database().changeset
+    }
+
+    /// Lets go of the block; returns its changes.
+    pub fn end(&mut self) -> Changeset {
+        let database = self.evm.database();
+        database.source = None;
+        database.code.clear();
+        database.block_hashes.clear();
+        std::mem::take(&mut database.changeset)
+    }
+}
+
+impl Default for SerialExecutor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SerialExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SerialExecutor").finish_non_exhaustive()
+    }
+}
+
+/// The changeset over the source, as revm's database.
+#[derive(Default)]
+pub(crate) struct SerialDatabase {
+    source: Option<Arc<dyn StateSource>>,
+    changeset: Changeset,
+    code: B256Map<Bytecode>,
+    block_hashes: HashMap<u64, B256>,
+}
+
+impl SerialDatabase {
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&dyn StateSource) -> Result<T, SourceError>,
+    ) -> Result<T, ReadError> {
+        let source = self.source.as_ref().expect("the EVM runs only between `begin` and `end`");
+        question(&**source).map_err(ReadError::Source)
+    }
+
+    /// The position of an account in the changeset.
+    fn position(&mut self, address: Address) -> Result<usize, ReadError> {
+        if let Some(position) = self.changeset.position(&address) {
+            return Ok(position);
+        }
+        let mut info = self.ask(|source| source.account(address))?;
+        if let Some(info) = &mut info {
+            // A host's own id means nothing here.
+            info.account_id = None;
+        }
+        Ok(self.changeset.load(address, info))
+    }
+
+    fn slot(&mut self, address: Address, position: usize, slot: U256) -> Result<U256, ReadError> {
+        if let Some(value) = self.changeset.slot(position, &slot) {
+            return Ok(value);
+        }
+        let value = self.ask(|source| source.storage(address, slot))?;
+        self.changeset.keep_slot(position, slot, value);
+        Ok(value)
+    }
+}
+
+impl Database for SerialDatabase {
+    type Error = ReadError;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, ReadError> {
+        let position = self.position(address)?;
+        let mut info = self.changeset.info(position).cloned();
+        if let Some(info) = &mut info {
+            // The id is the position: storage reads and the changeset find the account by it.
+            info.account_id = AccountId::new(position);
+        }
+        Ok(info)
+    }
+
+    fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, ReadError> {
+        if let Some(code) = self.code.get(&code_hash) {
+            return Ok(code.clone());
+        }
+        let code = self.ask(|source| source.code(code_hash))?;
+        self.code.insert(code_hash, code.clone());
+        Ok(code)
+    }
+
+    fn storage(&mut self, address: Address, index: U256) -> Result<U256, ReadError> {
+        let position = self.position(address)?;
+        self.slot(address, position, index)
+    }
+
+    fn storage_by_account_id(
+        &mut self,
+        address: Address,
+        account_id: AccountId,
+        storage_key: U256,
+    ) -> Result<U256, ReadError> {
+        let position = account_id.get();
+        if self.changeset.is_at(position, &address) {
+            return self.slot(address, position, storage_key);
+        }
+        self.storage(address, storage_key)
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256, ReadError> {
+        if let Some(hash) = self.block_hashes.get(&number) {
+            return Ok(*hash);
+        }
+        let hash = self.ask(|source| source.block_hash(number))?;
+        self.block_hashes.insert(number, hash);
+        Ok(hash)
+    }
+}
+
+impl EvmDatabase for SerialDatabase {
+    const HOPS: bool = false;
+
+    fn arrive(&mut self, _: Hop) {}
+
+    fn leave(&mut self) {}
+
+    fn has_stored(&mut self, address: Address) -> Result<bool, ReadError> {
+        self.ask(|source| source.has_storage(address))
+    }
+
+    fn is_wiped(&mut self, address: Address) -> bool {
+        self.changeset.position(&address).is_some_and(|position| self.changeset.is_wiped(position))
+    }
+
+    fn defers_fee(&mut self) -> bool {
+        false
+    }
+
+    fn defer_fee(&mut self, _: U256) -> Result<(), ReadError> {
+        Ok(())
+    }
+}

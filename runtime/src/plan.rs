@@ -1,0 +1,123 @@
+//! Whether more than one worker is worth it: for a block, and for what is left of it after its first transactions.
+
+use std::time::{Duration, Instant};
+
+use revm::{context::TxEnv, primitives::AddressMap};
+
+/// A block whose gas limits sum up to less than this is not worth waking another worker for, in gas.
+const WORTH_HELP: u64 = 200_000;
+
+/// Transactions run one after the other for so long before the others are called in: whoever is done by then has
+/// been spared the cost of that.
+const ALONE: Duration = Duration::from_micros(40);
+
+/// What is left after that has to take about this long to be worth the cost.
+const WORTH_SHARING: Duration = Duration::from_micros(120);
+
+/// A sender whose transactions have more than this share of the gas limits leaves nothing to the others, in percent.
+const CHAIN: u128 = 75;
+
+/// What to do with a block, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    begin: Instant,
+    /// Gas limits of the transactions that have not been executed, summed up.
+    left: u64,
+    done: u64,
+    may_share: bool,
+    /// From which transaction on to share, if that is settled.
+    from: Option<usize>,
+}
+
+impl Plan {
+    /// Shares from the transaction at `index` on, or as soon after it as possible.
+    pub(crate) fn sharing_from(index: usize) -> Self {
+        Self { begin: Instant::now(), left: 0, done: 0, may_share: true, from: Some(index) }
+    }
+
+    /// The plan for a block that so many workers may work on.
+    pub(crate) fn new(transactions: &[TxEnv], workers: usize) -> Self {
+        let left = transactions.iter().fold(0, |sum: u64, tx| sum.saturating_add(tx.gas_limit));
+        let may_share = workers > 1 && transactions.len() > 1 && left >= WORTH_HELP;
+        Self { begin: Instant::now(), left, done: 0, may_share, from: None }
+    }
+
+    /// Whether the transactions from `index` on, counted from 0, are worth more than one worker. To be asked before
+    /// each transaction.
+    pub(crate) fn shares(&mut self, transactions: &[TxEnv], index: usize) -> bool {
+        if !self.may_share {
+            return false;
+        }
+        if let Some(from) = self.from {
+            return index >= from;
+        }
+        if let Some(last) = index.checked_sub(1) {
+            let limit = transactions[last].gas_limit;
+            self.done = self.done.saturating_add(limit);
+            self.left = self.left.saturating_sub(limit);
+        }
+        let elapsed = self.begin.elapsed();
+        if elapsed < ALONE {
+            return false;
+        }
+        // From here on it is decided.
+        self.may_share = false;
+        let rest = &transactions[index..];
+        let expected = elapsed.as_nanos() * u128::from(self.left) / u128::from(self.done.max(1));
+        rest.len() > 1 && expected >= WORTH_SHARING.as_nanos() && !is_chain(rest)
+    }
+}
+
+/// Whether one sender has nearly everything.
+fn is_chain(transactions: &[TxEnv]) -> bool {
+    let mut senders = AddressMap::<u128>::default();
+    let mut all = 0;
+    for tx in transactions {
+        let limit = u128::from(tx.gas_limit);
+        all += limit;
+        *senders.entry(tx.caller).or_default() += limit;
+    }
+    let most = senders.values().copied().max().unwrap_or(0);
+    most * 100 > all * CHAIN
+}
+
+#[cfg(test)]
+mod tests {
+    use revm::primitives::Address;
+
+    use super::*;
+
+    fn from(sender: u8, gas_limit: u64) -> TxEnv {
+        TxEnv { caller: Address::repeat_byte(sender), gas_limit, ..TxEnv::default() }
+    }
+
+    #[test]
+    fn small_blocks_and_single_workers_are_never_shared() {
+        let small = [from(1, 60_000), from(2, 60_000)];
+        assert!(!Plan::new(&small, 8).may_share);
+        let large = [from(1, 1_000_000), from(2, 1_000_000)];
+        assert!(!Plan::new(&large, 1).may_share);
+        assert!(!Plan::new(&large[..1], 8).may_share);
+        assert!(Plan::new(&large, 2).may_share);
+    }
+
+    #[test]
+    fn a_plan_is_made_once_and_goes_by_what_is_left() {
+        let block: Vec<_> = (0..100).map(|sender| from(sender, 1_000_000)).collect();
+        let mut plan = Plan::new(&block, 2);
+        plan.begin -= Duration::from_millis(1);
+        assert!(plan.shares(&block, 1), "99 transactions of about a millisecond each are left");
+        let mut plan = Plan::new(&block, 2);
+        plan.begin -= Duration::from_millis(1);
+        assert!(!plan.shares(&block, 99), "a single one is left");
+        assert!(!plan.shares(&block, 50), "it was decided before");
+    }
+
+    #[test]
+    fn a_chain_is_left_alone() {
+        let mut block: Vec<_> = (0..100).map(|_| from(1, 100_000)).collect();
+        assert!(is_chain(&block));
+        block.extend((2..50).map(|sender| from(sender, 100_000)));
+        assert!(!is_chain(&block));
+    }
+}

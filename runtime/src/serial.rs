@@ -1,0 +1,81 @@
+//! Transactions one after the other on the calling thread, where there is nothing to gain from more.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use counterpoint_actors::{SerialEnd, SerialExecutor, panic_message};
+use counterpoint_state::Changeset;
+use revm::{context::TxEnv, state::EvmState};
+
+use crate::{
+    commit::Committer,
+    input::{Block, Mode},
+    outcome::{ExecuteError, TransactionOutcome},
+    worker::Kit,
+};
+
+/// Executes transactions from the first on, as long as `goes_on` says so: it is asked before each but the first.
+/// Returns how many were executed; the outcome so far is added to the committer.
+pub(crate) fn execute(
+    block: &Block,
+    kit: &mut Kit,
+    committer: &mut Committer,
+    mut goes_on: impl FnMut(usize, &mut Changeset) -> bool,
+) -> Result<usize, ExecuteError> {
+    let mut executor = kit.serial.take().unwrap_or_default();
+    let mut index = 0;
+    let executed = catch_unwind(AssertUnwindSafe(|| {
+        executor.begin(
+            &block.env,
+            &block.cfg,
+            Arc::clone(&block.source),
+            std::mem::take(&mut committer.changeset),
+        );
+        while index < block.transactions.len() && (index == 0 || goes_on(index, executor.changeset())) {
+            transaction(&mut executor, index, &block.transactions[index], block.mode, committer)?;
+            index += 1;
+        }
+        Ok(())
+    }));
+    match executed {
+        Ok(result) => {
+            committer.changeset = executor.end();
+            kit.serial = Some(executor);
+            result.map(|()| index)
+        }
+        // The EVM is in the middle of something: it goes with the panic.
+        Err(panic) => Err(ExecuteError::Panic { index, message: panic_message(&*panic) }),
+    }
+}
+
+fn transaction(
+    executor: &mut SerialExecutor,
+    index: usize,
+    transaction: &TxEnv,
+    mode: Mode,
+    committer: &mut Committer,
+) -> Result<(), ExecuteError> {
+    let keeps = committer.keep_states;
+    let states = &mut committer.states;
+    let keep = |state: &EvmState| {
+        if keeps {
+            states.push(state.clone());
+        }
+    };
+    match executor.execute(transaction, keep) {
+        SerialEnd::Executed(result) => committer.note(TransactionOutcome::Executed(result)),
+        SerialEnd::Invalid(cause) if mode == Mode::Build => {
+            if keeps {
+                states.push(EvmState::default());
+            }
+            committer.note(TransactionOutcome::Skipped(cause));
+        }
+        SerialEnd::Invalid(cause) => return Err(ExecuteError::InvalidTransaction { index, cause }),
+        SerialEnd::Header(cause) => return Err(ExecuteError::InvalidHeader(cause)),
+        SerialEnd::Source(cause) => return Err(ExecuteError::Source { index, cause }),
+        SerialEnd::Failed(message) => return Err(ExecuteError::Execution { index, message }),
+    }
+    Ok(())
+}
