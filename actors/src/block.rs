@@ -36,12 +36,13 @@ pub struct BlockState {
     /// The rules.
     pub cfg: CfgEnv,
     transactions: Arc<[TxEnv]>,
+    /// Of each transaction, whether it looks like a plain transfer, and its sender's actor once that was asked for.
+    routes: Box<[Route]>,
     pub(crate) source: Arc<dyn StateSource>,
     /// The answers of a source that answers later.
     pub(crate) inbox: Option<Arc<Inbox>>,
     pub(crate) id: u64,
     pub(crate) chaos: Option<Chaos>,
-    precompiles: &'static Precompiles,
     /// The beneficiary's actor, once somebody asked for it; null before.
     beneficiary: AtomicPtr<Actor<'static>>,
     /// Dropped last: everything above points into it.
@@ -51,6 +52,22 @@ pub struct BlockState {
 // SAFETY: a `Space`'s arena and requests are the only parts that are not `Sync`. `worker` hands it out under the contract that
 // one thread at a time acts as that worker.
 unsafe impl Sync for BlockState {}
+
+/// What is known of a transaction before it runs.
+struct Route {
+    credits: bool,
+    sender: AtomicPtr<Actor<'static>>,
+}
+
+/// Whether the recipient can be credited without a look at it, if it has no code.
+fn credited(tx: &TxEnv, spec: SpecId, precompiles: &Precompiles) -> bool {
+    let TxKind::Call(to) = tx.kind else { return false };
+    to != tx.caller
+        && tx.authorization_list_len() == 0
+        // EIP-2780 and EIP-8037 charge for what the recipient is, EIP-7708 logs the transfer.
+        && !spec.is_enabled_in(SpecId::AMSTERDAM)
+        && !precompiles.contains(&to)
+}
 
 /// About how many accounts a block touches, so that the directory seldom has to grow: two for each transaction, or
 /// as many as its gas may reach, within reason.
@@ -76,11 +93,16 @@ impl BlockState {
         chaos: Option<Chaos>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Self {
+        let precompiles = Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec));
+        let route = |tx: &TxEnv| Route {
+            credits: credited(tx, cfg.spec, precompiles),
+            sender: AtomicPtr::new(ptr::null_mut()),
+        };
         Self {
+            routes: transactions.iter().map(route).collect(),
             inbox: source.deferred().is_some().then(|| Arc::new(Inbox::new(wake))),
             directory: Directory::new(expected_accounts(&transactions)),
             beneficiary: AtomicPtr::new(ptr::null_mut()),
-            precompiles: Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec)),
             words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
             env,
             cfg,
@@ -186,10 +208,25 @@ impl BlockState {
         actor
     }
 
+    /// The actor of a transaction's sender.
+    pub(crate) fn sender(&self, index: u32, worker: &WorkerContext) -> &'static Actor<'static> {
+        let route = &self.routes[index as usize - 1];
+        // Acquire: pairs with the release below, as in `beneficiary`.
+        let known = route.sender.load(Ordering::Acquire);
+        // SAFETY: null, or a `&'static Actor` that was stored below.
+        if let Some(actor) = unsafe { known.as_ref() } {
+            return actor;
+        }
+        let actor = self.actor(self.transaction(index).caller, worker);
+        // Release: pairs with the load above.
+        route.sender.store(ptr::from_ref(actor).cast_mut(), Ordering::Release);
+        actor
+    }
+
     /// Routes a transaction's begin to its sender's actor. `true`: it may begin; `false`: it waits in the
     /// mailbox for an earlier one of the same sender.
     pub fn send_begin(&self, index: u32, worker: &WorkerContext) -> bool {
-        let actor = self.actor(self.transaction(index).caller, worker);
+        let actor = self.sender(index, worker);
         worker.counters.hops.increment();
         let letter = worker.arena.alloc(Letter::new(Message::Begin { index }));
         let inline = actor.mailbox.send(letter);
@@ -201,7 +238,7 @@ impl BlockState {
 
     /// A transaction was executed for the first time: the next one of its sender may begin.
     pub fn next_begin(&self, index: u32, worker: &WorkerContext) -> Option<u32> {
-        let actor = self.actor(self.transaction(index).caller, worker);
+        let actor = self.sender(index, worker);
         match actor.mailbox.receive()? {
             Message::Begin { index } => Some(index),
             other => unreachable!("only begin messages are queued, not {other:?}"),
@@ -211,19 +248,15 @@ impl BlockState {
     /// The recipient whose balance the transaction adds to without anybody looking, provided that the account
     /// has no code: a top-level call that transfers to it runs nothing and reads nothing of it.
     pub fn credited(&self, index: u32) -> Option<Address> {
-        let tx = self.transaction(index);
-        let TxKind::Call(to) = tx.kind else { return None };
-        let plain = to != tx.caller
-            && tx.authorization_list_len() == 0
-            // EIP-2780 and EIP-8037 charge for what the recipient is, EIP-7708 logs the transfer.
-            && !self.spec().is_enabled_in(SpecId::AMSTERDAM)
-            && !self.precompiles.contains(&to);
-        plain.then_some(to)
+        match self.transaction(index).kind {
+            TxKind::Call(to) if self.routes[index as usize - 1].credits => Some(to),
+            _ => None,
+        }
     }
 
     /// Whether the transaction looks like a plain transfer, to be tried without a fiber.
     pub fn looks_plain(&self, index: u32) -> bool {
-        self.transaction(index).data.is_empty() && self.credited(index).is_some()
+        self.routes[index as usize - 1].credits && self.transaction(index).data.is_empty()
     }
 }
 

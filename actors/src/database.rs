@@ -220,11 +220,16 @@ impl CellDatabase {
     fn read_account(&mut self, address: Address) -> Result<usize, ReadError> {
         self.check()?;
         let worker = self.worker();
-        let actor = self.block().actor(address, &worker);
         let (index, incarnation, registers, scouts) = {
             let execution = self.execution();
             let registers = !execution.on_final_state && !execution.scouts;
             (execution.index, execution.incarnation, registers, execution.scouts)
+        };
+        let block = self.block();
+        let actor = if block.transaction(index).caller == address {
+            block.sender(index, &worker)
+        } else {
+            block.actor(address, &worker)
         };
         loop {
             match actor.cells.view_past(index, scouts) {

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use counterpoint_state::{Code, Fields, Lifecycle, NotReady, SourceError};
+use counterpoint_state::{Changeset, Code, Fields, Lifecycle, NotReady, SourceError};
 use revm::{
     bytecode::Bytecode,
     primitives::{Address, hardfork::SpecId},
@@ -36,17 +36,18 @@ enum Kind {
     Fee,
 }
 
-/// Adds the deferred credits of the transaction at `index` to its state. Everything below must be final;
-/// `known` gives accounts that it has changed, as they are now.
+/// Adds the deferred credits of the transaction at `index` to its state, or at once to the changeset, unless `apart`
+/// asks for the transaction's changes apart. Everything below must be final, and in the changeset.
 ///
 /// # Errors
 ///
 /// See [`Unsettled`]; nothing was changed.
-pub fn settle<'a>(
+pub fn settle(
     block: &BlockState,
     index: u32,
     executed: &mut Executed,
-    known: impl Fn(&Address) -> Option<Option<&'a AccountInfo>>,
+    changeset: &mut Changeset,
+    apart: bool,
     worker: WorkerContext,
     signals: &mut dyn Signals,
 ) -> Result<(), Unsettled> {
@@ -54,7 +55,15 @@ pub fn settle<'a>(
         let Some(credit) = credit else { continue };
         // Who is credited without being read is not in the state.
         debug_assert!(!executed.state.contains_key::<Address>(&credit.actor.address));
-        let before = match known(&credit.actor.address) {
+        if !apart
+            && let Some(entry) = credit.entry
+            && let Some(sum) = changeset.credit(&credit.actor.address, credit.amount, kind == Kind::Transfer)
+        {
+            // A later reader finds the sum at once, and not by folding.
+            entry.settle(worker.arena.alloc(sum));
+            continue;
+        }
+        let before = match changeset.account(&credit.actor.address) {
             Some(info) => info.cloned(),
             None => find(block, index, &credit, worker)?,
         };

@@ -26,7 +26,7 @@ pub(crate) struct Committer {
 impl Committer {
     pub(crate) fn new(transactions: usize, keep_states: bool) -> Self {
         Self {
-            changeset: Changeset::new(),
+            changeset: Changeset::with_capacity(transactions * 2),
             transactions: Vec::with_capacity(transactions),
             states: Vec::new(),
             gas_used: 0,
@@ -100,7 +100,8 @@ impl Visit<'_> {
                 &run.state,
                 index,
                 &mut executed,
-                |address| committer.changeset.account(address),
+                &mut committer.changeset,
+                committer.keep_states,
                 self.context,
                 self,
             ) {

@@ -50,6 +50,13 @@ impl Changeset {
         Self::default()
     }
 
+    /// No changes, and room for those of so many accounts.
+    pub fn with_capacity(accounts: usize) -> Self {
+        let mut positions = AddressMap::default();
+        positions.reserve(accounts);
+        Self { positions, accounts: Vec::with_capacity(accounts), transitions: Vec::with_capacity(accounts) }
+    }
+
     /// Adds what the next transaction changed, as revm's journal finalised it. What the slots hold is for
     /// others to know.
     pub fn apply(&mut self, state: EvmState) {
@@ -81,6 +88,25 @@ impl Changeset {
         }
         tracked.transition = Some(self.transitions.len() as u32);
         self.transitions.push((address, transition.map_storage(changed)));
+    }
+
+    /// Adds to the balance of an account that transactions have changed before, in wei; returns what it holds then.
+    /// `None` where that is not all there is to it: the account is not known, is gone or empty, or the sum overflows.
+    /// Then nothing is changed.
+    pub fn credit(&mut self, address: &Address, amount: U256, with_code: bool) -> Option<U256> {
+        let position = *self.positions.get(address)?;
+        let tracked = &mut self.accounts[position as usize];
+        let transition = &mut self.transitions[tracked.transition? as usize].1;
+        let info = tracked.info.as_mut()?;
+        if info.is_empty() || (with_code && info.code.is_none()) {
+            return None;
+        }
+        let sum = info.balance.checked_add(amount)?;
+        tracked.status = tracked.status.on_changed(info.has_no_code_and_nonce());
+        info.balance = sum;
+        transition.info.as_mut()?.balance = sum;
+        transition.status = tracked.status;
+        Some(sum)
     }
 
     /// The position of an account; where it is not known yet, it is added.

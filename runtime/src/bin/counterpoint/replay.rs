@@ -45,6 +45,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(1..))]
     source_latency_us: Option<u32>,
 
+    /// Execute so many transactions of each block one after the other before the workers share the rest [default:
+    /// decided block by block].
+    #[arg(long, value_name = "N")]
+    serial_prefix: Option<usize>,
+
     /// Execute in parallel only; compare nothing.
     #[arg(long)]
     no_check: bool,
@@ -82,7 +87,11 @@ pub(crate) fn run(arguments: &Arguments) -> Status {
         Some(workers) => usize::from(workers),
         None => thread::available_parallelism().map_or(1, NonZero::get),
     };
-    let runtime = match Runtime::builder().workers(workers).build() {
+    let mut builder = Runtime::builder().workers(workers);
+    if let Some(prefix) = arguments.serial_prefix {
+        builder = builder.serial_prefix(prefix);
+    }
+    let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => return bad_input(format_args!("cannot start {workers} workers: {error}")),
     };
