@@ -237,7 +237,8 @@ impl CellDatabase {
                     // A recipient without code: the transaction depends on that alone.
                     let masked = self.credited == Some(address) && view.code_hash == KECCAK_EMPTY;
                     let fields = if masked { Fields::CODE } else { Fields::ACCOUNT };
-                    if registers {
+                    // What nobody has written or been misled by is left to the check at the frontier.
+                    if registers && !(view.floor == 0 && actor.cells.is_quiet()) {
                         let reader = Reader::new(index, incarnation, view.floor, fields);
                         actor.cells.readers.register(self.worker().arena.alloc(reader));
                         // The second look, see `counterpoint_state::readers`.
@@ -275,7 +276,7 @@ impl CellDatabase {
             let stored = actor.cells.has_source_storage(index);
             match cell.view_past(index, wiped, stored, scouts) {
                 SlotView::Value(value, floor) => {
-                    if registers {
+                    if registers && !(floor == 0 && cell.is_quiet()) {
                         let reader = Reader::new(index, incarnation, floor, Fields::SLOT);
                         cell.readers.register(self.worker().arena.alloc(reader));
                         let unchanged = cell.versions.is_empty()

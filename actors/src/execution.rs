@@ -236,7 +236,10 @@ impl Execution {
         for read in &self.accounts {
             match read.actor.cells.view(self.index) {
                 Ok(view) if view.agrees(&read.view, read.fields) => {}
-                Ok(_) | Err(NotReady::Blocked(_) | NotReady::Unloaded) => return false,
+                Ok(_) | Err(NotReady::Blocked(_) | NotReady::Unloaded) => {
+                    read.actor.cells.set_contended();
+                    return false;
+                }
             }
         }
         for read in &self.slots {

@@ -13,6 +13,7 @@ use crate::{
     base::Base,
     chain::{Chain, Visible},
     readers::{Fields, Readers},
+    sync::unordered::{AtomicBool, Ordering},
     version::{Version, VersionWord},
     waiting::Waiters,
 };
@@ -59,6 +60,7 @@ pub struct AccountCells<'b> {
     /// Who read any of the cells.
     pub readers: Readers<'b>,
     base: Base<'b, Option<AccountInfo>>,
+    contended: AtomicBool,
 }
 
 /// An account as the transaction at some index finds it.
@@ -120,6 +122,19 @@ impl<'b> AccountCells<'b> {
     #[inline]
     pub fn is_unwritten(&self) -> bool {
         self.balance.is_empty() && self.nonce.is_empty() && self.lifecycle.is_empty() && self.code.is_empty()
+    }
+
+    /// Whether no transaction wrote any of the cells or read one too early. A hint: it may be out of date at once.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        // Relaxed: a hint.
+        self.is_unwritten() && !self.contended.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a transaction read one of the cells too early.
+    pub fn set_contended(&self) {
+        // Relaxed: a hint.
+        self.contended.store(true, Ordering::Relaxed);
     }
 
     /// The source's answer, if it is known.

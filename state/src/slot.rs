@@ -79,6 +79,12 @@ impl<'b> SlotCell<'b> {
         self.base.set(arena.alloc(value))
     }
 
+    /// Whether no transaction wrote the slot or read it too early. A hint: it may be out of date at once.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.versions.is_empty() && !self.is_contended()
+    }
+
     /// Whether a transaction of the block read this slot too early. A hint.
     pub fn is_contended(&self) -> bool {
         // Relaxed: a hint, here and below.
