@@ -80,8 +80,7 @@ fn expected_accounts(transactions: &[TxEnv]) -> usize {
 static IDS: AtomicU64 = AtomicU64::new(1);
 
 impl BlockState {
-    /// The state of a block that this many workers will execute. Memory comes from `arenas`, as far as there are
-    /// any. `wake` is called when a source that answers later has answered.
+    /// The state of a block that this many workers will execute. Memory comes from `arena`. `wake` is called when a source that answers later has answered.
     #[expect(clippy::too_many_arguments, reason = "what a block is made of")]
     pub fn new(
         env: BlockEnv,
@@ -89,7 +88,7 @@ impl BlockState {
         transactions: Arc<[TxEnv]>,
         source: Arc<dyn StateSource>,
         workers: usize,
-        arenas: &mut Vec<Arena>,
+        arena: impl Fn() -> Arena,
         chaos: Option<Chaos>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Self {
@@ -111,22 +110,16 @@ impl BlockState {
             // Relaxed: an id only has to be unique.
             id: IDS.fetch_add(1, Ordering::Relaxed),
             chaos,
-            spaces: (0..workers)
-                .map(|_| CachePadded::new(Space::new(arenas.pop().unwrap_or_default())))
-                .collect(),
+            spaces: (0..workers).map(|_| CachePadded::new(Space::new(arena()))).collect(),
         }
     }
 
-    /// Takes the block apart and gives its memory back, empty.
+    /// Takes the block apart and gives its memory back, to be reset.
     pub fn into_arenas(self) -> impl Iterator<Item = Arena> {
         let Self { directory, spaces, .. } = self;
         // What points into the arenas goes first.
         drop(directory);
-        spaces.into_iter().map(|space| {
-            let mut arena = space.into_inner().arena;
-            arena.reset();
-            arena
-        })
+        spaces.into_iter().map(|space| space.into_inner().arena)
     }
 
     /// How many transactions the block has. Their indices are 1 to this number.

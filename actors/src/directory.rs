@@ -40,11 +40,11 @@ struct Slot<'b> {
 ///
 /// The keys are chosen by whoever writes transactions, so the hasher is keyed at random. Each look-up in one of
 /// papaya's maps is a leaf function that is not inlined: they pin a thread-local guard, and the caller may be a
-/// fiber, which must not have a thread-local's address in its registers when it moves to another thread. Slots,
-/// of which there may be thousands in one transaction, are in an index of our own: no guard, no resizing, no
+/// fiber, which must not have a thread-local's address in its registers when it moves to another thread. Actors and
+/// slots, of which there may be thousands in one transaction, are in an index of our own: no guard, no resizing, no
 /// allocation but in the arena.
 pub struct Directory<'b> {
-    actors: HashMap<Address, &'b Actor<'b>, SeedableRandomState>,
+    actors: Index<'b, Actor<'b>>,
     slots: Index<'b, Slot<'b>>,
     hasher: SeedableRandomState,
     code: HashMap<B256, &'b Base<'b, Bytecode>, SeedableRandomState>,
@@ -57,8 +57,8 @@ impl<'b> Directory<'b> {
     pub fn new(accounts: usize) -> Self {
         let hasher = hasher();
         Self {
-            actors: HashMap::with_capacity_and_hasher(accounts, hasher.clone()),
-            slots: Index::new(),
+            actors: Index::with_capacity(accounts),
+            slots: Index::with_capacity(accounts),
             code: HashMap::with_hasher(hasher.clone()),
             block_hashes: HashMap::with_hasher(hasher.clone()),
             hasher,
@@ -67,25 +67,22 @@ impl<'b> Directory<'b> {
     }
 
     /// The actor of this address.
-    #[inline(never)]
+    #[inline]
     pub fn actor(&self, address: Address, arena: &'b Arena) -> &'b Actor<'b> {
-        let actors = self.actors.pin();
-        if let Some(actor) = actors.get(&address) {
-            return actor;
-        }
-        actors.get_or_insert_with(address, || {
+        let make = || Actor {
             // Relaxed: an id only has to be unique.
-            let id = self.ids.fetch_add(1, Ordering::Relaxed);
-            let actor = Actor {
-                id,
-                address,
-                cells: AccountCells::new(),
-                mailbox: Mailbox::new(),
-                memory: Memory::new(),
-            };
-            // SAFETY: an actor's destructor frees its memory's lists; it follows none of the references in them.
-            unsafe { arena.alloc_owned_borrowing(actor) }
-        })
+            id: self.ids.fetch_add(1, Ordering::Relaxed),
+            address,
+            cells: AccountCells::new(),
+            mailbox: Mailbox::new(),
+            memory: Memory::new(),
+        };
+        self.actors.get_or_insert(
+            self.hasher.hash_one(address),
+            arena,
+            |found| found.address == address,
+            make,
+        )
     }
 
     /// The cell of one of the actor's slots.
@@ -116,6 +113,6 @@ impl<'b> Directory<'b> {
 
 impl fmt::Debug for Directory<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory").field("actors", &self.actors.len()).finish_non_exhaustive()
+        f.debug_struct("Directory").field("actors", &self.ids).finish_non_exhaustive()
     }
 }

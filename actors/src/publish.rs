@@ -180,7 +180,7 @@ impl Publisher<'_> {
         }
         if cell.is_contended() {
             for hop in execution.hops.iter().filter(|hop| hop.address == actor.address) {
-                actor.memory.learn(hop.selector, cell);
+                actor.memory.learn(hop.selector, cell, self.worker.arena);
             }
         }
     }

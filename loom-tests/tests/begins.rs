@@ -49,7 +49,7 @@ unsafe impl Sync for Shared {}
 fn set_up(transactions: u32, plain: u32) -> Shared {
     Shared {
         mailbox: Mailbox::new(),
-        begins: Begins::new(transactions as usize, 0, false),
+        begins: Begins::new(transactions as usize, 0, false, Box::default()),
         frontier: Frontier::new(),
         transactions: (1..=transactions).map(Transaction::pending).collect(),
         first: 1,

@@ -19,6 +19,10 @@ pub(crate) struct Begins {
     next: CachePadded<AtomicU32>,
     /// How many begins were routed.
     routed: CachePadded<AtomicU32>,
+    /// Transactions that begin before their turn, in this order.
+    early: Box<[u32]>,
+    /// How many of them were passed.
+    early_passed: CachePadded<AtomicU32>,
     /// For each transaction, whether it begins in its turn: it does not wait in its sender's mailbox.
     in_turn: Box<[AtomicBool]>,
 }
@@ -26,8 +30,12 @@ pub(crate) struct Begins {
 impl Begins {
     /// The first `done` transactions are final, and no turn was taken. `routed`: everything begins in its turn, and
     /// nobody will route.
-    pub(crate) fn new(transactions: usize, done: u32, routed: bool) -> Self {
+    ///
+    /// `early`: transactions to begin before their turn, each the first of its sender.
+    pub(crate) fn new(transactions: usize, done: u32, routed: bool, early: Box<[u32]>) -> Self {
         Self {
+            early,
+            early_passed: CachePadded::default(),
             next: CachePadded::new(AtomicU32::new(done + 1)),
             routed: CachePadded::new(AtomicU32::new(if routed { transactions as u32 } else { done })),
             in_turn: (0..transactions).map(|_| AtomicBool::new(true)).collect(),
@@ -66,6 +74,36 @@ impl Begins {
             }
             self.take(next);
         }
+    }
+
+    /// The next transaction that may begin before its turn. It is taken: the transaction's word decides whether it
+    /// has begun by then.
+    pub(crate) fn take_early(&self) -> Option<u32> {
+        loop {
+            // Relaxed: an index, nothing else; `is_routed` acquires what belongs to it.
+            let passed = self.early_passed.load(Ordering::Relaxed);
+            let index = *self.early.get(passed as usize)?;
+            if !self.is_routed(index) {
+                return None;
+            }
+            // Relaxed: as above.
+            if self
+                .early_passed
+                .compare_exchange(passed, passed + 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+                // Relaxed: `routed` was seen before.
+                && self.in_turn[index as usize - 1].load(Ordering::Relaxed)
+            {
+                return Some(index);
+            }
+        }
+    }
+
+    /// Whether a transaction may begin before its turn.
+    pub(crate) fn has_early(&self) -> bool {
+        // Relaxed: as in `take_early`.
+        let passed = self.early_passed.load(Ordering::Relaxed);
+        self.early.get(passed as usize).is_some_and(|index| self.is_routed(*index))
     }
 
     /// Takes a turn. `false`: another worker has.

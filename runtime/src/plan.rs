@@ -1,7 +1,11 @@
 //! Whether more than one worker is worth it: for a block, and for what is left of it after its first transactions.
 
-use std::time::{Duration, Instant};
+use std::{
+    cmp::Reverse,
+    time::{Duration, Instant},
+};
 
+use counterpoint_actors::BlockState;
 use revm::{context::TxEnv, primitives::AddressMap};
 
 /// A block whose gas limits sum up to less than this is not worth waking another worker for, in gas.
@@ -10,6 +14,9 @@ const WORTH_HELP: u64 = 200_000;
 /// Transactions run one after the other for so long before the others are called in: whoever is done by then has
 /// been spared the cost of that.
 const ALONE: Duration = Duration::from_micros(40);
+
+/// A block whose gas limits sum up to this is shared from the start: it takes long enough, in gas.
+const LARGE: u64 = 6_000_000;
 
 /// What is left after that has to take about this long to be worth the cost.
 const WORTH_SHARING: Duration = Duration::from_micros(120);
@@ -25,6 +32,7 @@ pub(crate) struct Plan {
     left: u64,
     done: u64,
     may_share: bool,
+    is_large: bool,
     /// From which transaction on to share, if that is settled.
     from: Option<usize>,
 }
@@ -32,14 +40,14 @@ pub(crate) struct Plan {
 impl Plan {
     /// Shares from the transaction at `index` on, or as soon after it as possible.
     pub(crate) fn sharing_from(index: usize) -> Self {
-        Self { begin: Instant::now(), left: 0, done: 0, may_share: true, from: Some(index) }
+        Self { begin: Instant::now(), left: 0, done: 0, may_share: true, is_large: false, from: Some(index) }
     }
 
     /// The plan for a block that so many workers may work on.
     pub(crate) fn new(transactions: &[TxEnv], workers: usize) -> Self {
         let left = transactions.iter().fold(0, |sum: u64, tx| sum.saturating_add(tx.gas_limit));
         let may_share = workers > 1 && transactions.len() > 1 && left >= WORTH_HELP;
-        Self { begin: Instant::now(), left, done: 0, may_share, from: None }
+        Self { begin: Instant::now(), left, done: 0, may_share, is_large: left >= LARGE, from: None }
     }
 
     /// Whether the transactions from `index` on, counted from 0, are worth more than one worker. To be asked before
@@ -55,6 +63,10 @@ impl Plan {
             let limit = transactions[last].gas_limit;
             self.done = self.done.saturating_add(limit);
             self.left = self.left.saturating_sub(limit);
+        }
+        if self.is_large {
+            self.may_share = false;
+            return !is_chain(&transactions[index..]);
         }
         let elapsed = self.begin.elapsed();
         if elapsed < ALONE {
@@ -79,6 +91,29 @@ fn is_chain(transactions: &[TxEnv]) -> bool {
     }
     let most = senders.values().copied().max().unwrap_or(0);
     most * 100 > all * CHAIN
+}
+
+/// A transaction is long if its gas limit is at least this share of all gas limits, in percent, and this much, in gas.
+const LONG: (u64, u64) = (4, 400_000);
+
+/// As many long transactions begin before their turn.
+const MOST_LONG: usize = 8;
+
+/// The transactions to begin before their turn, longest first: the last of a block to end is often the longest, and
+/// better begins first. Each is the first of its sender; a later one could not begin before the others of its sender.
+pub(crate) fn longest(state: &BlockState, done: u32) -> Box<[u32]> {
+    let indices = done + 1..=state.len() as u32;
+    let limit = |index| state.transaction(index).gas_limit;
+    let all = indices.clone().fold(0, |sum: u64, index| sum.saturating_add(limit(index)));
+    let least = (all / 100 * LONG.0).max(LONG.1);
+    let mut long: Vec<_> = indices.clone().filter(|index| limit(*index) >= least).collect();
+    long.sort_unstable_by_key(|index| Reverse(limit(*index)));
+    long.truncate(MOST_LONG);
+    long.retain(|index| {
+        let sender = state.transaction(*index).caller;
+        (done + 1..*index).all(|lower| state.transaction(lower).caller != sender)
+    });
+    long.into()
 }
 
 #[cfg(test)]

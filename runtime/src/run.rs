@@ -10,7 +10,9 @@ use counterpoint_state::{
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
-use crate::{begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, presence::Presence};
+use crate::{
+    begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, plan, presence::Presence,
+};
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
 /// `Running`.
@@ -93,6 +95,7 @@ impl BlockRun {
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
         let scouts = if state.is_deferred() { transactions } else { 0 };
         let uses_mailboxes = workers > 1 || state.is_deferred();
+        let early = if workers > 1 { plan::longest(&state, done) } else { Box::default() };
         let queues: Box<[_]> =
             (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
         // SAFETY: nobody else has the queues yet.
@@ -105,7 +108,7 @@ impl BlockRun {
             stealers,
             state,
             frontier: Frontier::after(done),
-            begins: Begins::new(transactions, done, !uses_mailboxes),
+            begins: Begins::new(transactions, done, !uses_mailboxes, early),
             uses_mailboxes,
             scouts: (0..scouts).map(|_| CachePadded::default()).collect(),
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
@@ -215,7 +218,8 @@ impl BlockRun {
 
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
-        self.begins.turn().is_some_and(|next| self.may_begin(next)) && self.has_fiber()
+        (self.begins.has_early() || self.begins.turn().is_some_and(|next| self.may_begin(next)))
+            && self.has_fiber()
     }
 
     fn may_begin(&self, index: u32) -> bool {
@@ -397,6 +401,14 @@ impl<'a> Visit<'a> {
     /// The next transaction to begin, and whether a fiber was reserved for it.
     pub(crate) fn claim_next(&mut self) -> Option<(u32, bool)> {
         let run = self.run;
+        while run.begins.has_early() && run.acquire_fiber() {
+            if let Some(index) = run.begins.take_early()
+                && run.state.word(index).begin().is_some()
+            {
+                return Some((index, true));
+            }
+            run.release_fiber();
+        }
         loop {
             let next = run.begins.turn()?;
             if !run.may_begin(next) {

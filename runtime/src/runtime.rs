@@ -300,7 +300,7 @@ impl Runtime {
             Arc::clone(&block.transactions),
             source,
             workers,
-            &mut self.pool.store.arenas(),
+            || self.pool.store.take_arena(),
             self.settings.disorder(),
             {
                 let work = Arc::clone(&self.pool.work);
@@ -346,8 +346,8 @@ impl Runtime {
         };
         run.presence.release();
         if let Some(run) = Arc::into_inner(run) {
-            let arenas = run.into_state().into_arenas();
-            self.pool.store.arenas().extend(arenas.take(workers));
+            self.pool.store.put_arenas(run.into_state().into_arenas().take(workers), shared);
+            self.pool.work.notify_waiting();
         }
         let mut outcome = outcome?;
         outcome.statistics.setup = set_up - begin;
@@ -476,6 +476,9 @@ impl Pool {
                 continue;
             }
             idle = 0;
+            if self.store.clean_arena() {
+                continue;
+            }
             let ticket = self.work.prepare();
             // Acquire: as above.
             let something = self.closing.load(Ordering::Acquire)

@@ -16,7 +16,7 @@ use crate::{
     worker::Kit,
 };
 
-/// Executes transactions from the first on, as long as `goes_on` says so: it is asked before each but the first.
+/// Executes transactions from the first on, as long as `goes_on` says so, which is asked before each.
 /// Returns how many were executed; the outcome so far is added to the committer.
 pub(crate) fn execute(
     block: &Block,
@@ -33,7 +33,7 @@ pub(crate) fn execute(
             Arc::clone(&block.source),
             std::mem::take(&mut committer.changeset),
         );
-        while index < block.transactions.len() && (index == 0 || goes_on(index, executor.changeset())) {
+        while index < block.transactions.len() && goes_on(index, executor.changeset()) {
             transaction(&mut executor, index, &block.transactions[index], block.mode, committer)?;
             index += 1;
         }

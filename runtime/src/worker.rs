@@ -3,10 +3,7 @@
 use counterpoint_actors::{
     Chaos, End, Execution, Executor, Fiber, SerialExecutor, Yielded, estimate, publish, run_inline,
 };
-use counterpoint_state::{
-    Arena, WaitWord, Waiter,
-    sync::{Mutex, MutexGuard},
-};
+use counterpoint_state::{Arena, WaitWord, Waiter, sync::Mutex};
 
 use crate::{outcome::ExecuteError, run::Visit};
 
@@ -44,6 +41,8 @@ pub(crate) struct Store {
     kits: Mutex<Vec<Kit>>,
     fibers: Mutex<Vec<Fiber>>,
     arenas: Mutex<Vec<Arena>>,
+    /// Arenas of finished blocks, to be emptied.
+    used: Mutex<Vec<Arena>>,
 }
 
 /// Idle fibers that a kit keeps for itself.
@@ -56,13 +55,43 @@ impl Store {
         kit.unwrap_or_default()
     }
 
-    pub(crate) fn arenas(&self) -> MutexGuard<'_, Vec<Arena>> {
-        self.arenas.lock()
+    /// An empty arena.
+    pub(crate) fn take_arena(&self) -> Arena {
+        if let Some(arena) = self.arenas.lock().pop() {
+            return arena;
+        }
+        // Bound to a name, so that the lock is free again.
+        let used = self.used.lock().pop();
+        used.map(emptied).unwrap_or_default()
+    }
+
+    /// Takes a finished block's arenas; where there are helpers, one of them empties them when it has nothing else to do.
+    pub(crate) fn put_arenas(&self, arenas: impl Iterator<Item = Arena>, helpers: bool) {
+        if helpers {
+            self.used.lock().extend(arenas);
+        } else {
+            self.arenas.lock().extend(arenas.map(emptied));
+        }
+    }
+
+    /// Empties an arena of a finished block, if there is one.
+    pub(crate) fn clean_arena(&self) -> bool {
+        let used = self.used.lock().pop();
+        let found = used.is_some();
+        if let Some(arena) = used {
+            self.arenas.lock().push(emptied(arena));
+        }
+        found
     }
 
     pub(crate) fn put_kit(&self, kit: Kit) {
         self.kits.lock().push(kit);
     }
+}
+
+fn emptied(mut arena: Arena) -> Arena {
+    arena.reset();
+    arena
 }
 
 impl Kit {

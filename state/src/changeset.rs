@@ -8,14 +8,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use revm::{
     database::{
-        AccountStatus, BundleState, StorageWithOriginalValues, TransitionAccount, TransitionState,
-        states::{StorageSlot, bundle_state::BundleRetention},
+        AccountStatus, BundleState, StorageWithOriginalValues, TransitionAccount, states::StorageSlot,
     },
     primitives::{Address, AddressMap, StorageKeyMap, U256, hash_map::Entry},
     state::{Account, AccountInfo, EvmState, EvmStorage},
 };
 
 use crate::{
+    bundle::bundle,
     prefix::{self, Prefix},
     source::StateSource,
 };
@@ -201,10 +201,7 @@ impl Changeset {
 
     /// The net changes and how to revert them.
     pub fn finish(self) -> BundleState {
-        let mut bundle = BundleState::default();
-        let transitions = TransitionState { transitions: self.transitions.into_iter().collect() };
-        bundle.apply_transitions_and_create_reverts(transitions, BundleRetention::Reverts);
-        bundle
+        bundle(self.transitions)
     }
 }
 

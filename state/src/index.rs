@@ -11,10 +11,11 @@ use crate::{
     sync::{AtomicPtr, Ordering, mutation},
 };
 
+/// Bits of the hash that choose a link of the root, at least and at most.
 #[cfg(not(loom))]
-const ROOT_BITS: u32 = 10;
+const ROOT_BITS: (u32, u32) = (8, 14);
 #[cfg(loom)]
-const ROOT_BITS: u32 = 1;
+const ROOT_BITS: (u32, u32) = (1, 1);
 #[cfg(not(loom))]
 const BRANCH_BITS: u32 = 4;
 #[cfg(loom)]
@@ -27,6 +28,7 @@ type Link<'b, T> = AtomicPtr<Leaf<'b, T>>;
 /// A map from keys to values of type `T`, which know their keys.
 pub struct Index<'b, T> {
     root: Box<[Link<'b, T>]>,
+    root_bits: u32,
     leaves: PhantomData<&'b Leaf<'b, T>>,
 }
 
@@ -46,7 +48,7 @@ struct Branch<'b, T> {
 
 impl<T> Default for Index<'_, T> {
     fn default() -> Self {
-        Self { root: (0..1 << ROOT_BITS).map(|_| empty()).collect(), leaves: PhantomData }
+        Self::with_capacity(0)
     }
 }
 
@@ -60,6 +62,13 @@ impl<'b, T> Index<'b, T> {
         Self::default()
     }
 
+    /// An empty index that is at its best with about so many values.
+    pub fn with_capacity(values: usize) -> Self {
+        let root_bits = usize::BITS - values.leading_zeros();
+        let root_bits = root_bits.clamp(ROOT_BITS.0, ROOT_BITS.1);
+        Self { root: (0..1 << root_bits).map(|_| empty()).collect(), root_bits, leaves: PhantomData }
+    }
+
     /// The value with this hash for which `is` holds, inserted if there is none. The hash should be keyed, as
     /// keys may be an adversary's; equal hashes only cost time.
     #[inline]
@@ -70,8 +79,8 @@ impl<'b, T> Index<'b, T> {
         is: impl Fn(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> &'b T {
-        let mut link = &self.root[(hash as usize) & ((1 << ROOT_BITS) - 1)];
-        let mut used = ROOT_BITS;
+        let mut link = &self.root[(hash as usize) & ((1 << self.root_bits) - 1)];
+        let mut used = self.root_bits;
         let mut make = Some(make);
         let mut new: Option<&'b Leaf<'b, T>> = None;
         loop {
@@ -133,7 +142,7 @@ impl<'b, T> Index<'b, T> {
 /// The place in a branch after this many bits of the hash were used. Two different hashes part before they run
 /// out of bits.
 fn position(hash: u64, used: u32) -> usize {
-    (hash >> used) as usize & ((1 << BRANCH_BITS) - 1)
+    (hash.checked_shr(used).unwrap_or(0)) as usize & ((1 << BRANCH_BITS) - 1)
 }
 
 impl<T> fmt::Debug for Index<'_, T> {

@@ -25,6 +25,7 @@
 pub mod account;
 pub mod arena;
 pub mod base;
+mod bundle;
 pub mod chain;
 pub mod changeset;
 pub mod event;
