@@ -12,7 +12,7 @@ use counterpoint_actors::{BlockState, Chaos, Yielded, panic_message};
 use counterpoint_state::{
     EventCount, StateSource,
     sync::{
-        AtomicBool, Ordering, RwLock, SPINS, spin_loop,
+        AtomicBool, AtomicU32, Ordering, RwLock, SPINS, spin_loop,
         thread::{self, JoinHandle},
     },
 };
@@ -26,6 +26,9 @@ use crate::{
     serial,
     worker::{Kit, Store},
 };
+
+/// How often a helper looks for a block that was announced before it sleeps after all.
+const SPINS_FOR_A_BLOCK: u32 = if SPINS < 100 { SPINS } else { 100 * SPINS };
 
 /// Executes blocks on a pool of workers.
 ///
@@ -45,6 +48,8 @@ struct Pool {
     /// Blocks in execution.
     runs: RwLock<Vec<Arc<BlockRun>>>,
     work: Arc<EventCount>,
+    /// How many blocks will soon be on the list: their helpers wake up meanwhile.
+    expected: AtomicU32,
     store: Store,
     closing: AtomicBool,
 }
@@ -178,6 +183,7 @@ impl Builder {
         let pool = Arc::new(Pool {
             runs: RwLock::new(Vec::new()),
             work: Arc::default(),
+            expected: AtomicU32::new(0),
             store: Store::default(),
             closing: AtomicBool::new(false),
         });
@@ -294,6 +300,8 @@ impl Runtime {
         begin: Instant,
     ) -> Result<Outcome, ExecuteError> {
         let workers = self.settings.workers;
+        let shared = workers > 1 && block.transactions.len() > 1;
+        let expected = shared.then(|| Expected::new(&self.pool));
         let state = BlockState::new(
             block.env.clone(),
             block.cfg.clone(),
@@ -319,10 +327,10 @@ impl Runtime {
         let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, done as u32));
         let set_up = Instant::now();
 
-        let shared = workers > 1 && block.transactions.len() > 1;
         if shared {
             self.pool.runs.write().push(Arc::clone(&run));
-            self.pool.work.notify();
+            drop(expected);
+            self.pool.work.notify_waiting();
         }
         self.pool.lead(&run, kit);
         if shared {
@@ -407,6 +415,24 @@ impl fmt::Debug for Runtime {
     }
 }
 
+/// While it lives, helpers stay awake for a block to come.
+struct Expected<'a>(&'a Pool);
+
+impl<'a> Expected<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        // Relaxed, here and below: a hint.
+        pool.expected.fetch_add(1, Ordering::Relaxed);
+        pool.work.notify();
+        Self(pool)
+    }
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.0.expected.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Pool {
     /// The calling thread's part: works on its block until that is done.
     fn lead(&self, run: &BlockRun, kit: &mut Kit) {
@@ -471,7 +497,9 @@ impl Pool {
                 continue;
             }
             idle += 1;
-            if idle < SPINS && !runs.is_empty() {
+            // Relaxed: a hint; who sleeps too early is woken when the block is there.
+            let expected = self.expected.load(Ordering::Relaxed) > 0;
+            if (idle < SPINS && !runs.is_empty()) || (idle < SPINS_FOR_A_BLOCK && expected) {
                 spin_loop();
                 continue;
             }
