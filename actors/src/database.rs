@@ -231,19 +231,20 @@ impl CellDatabase {
         } else {
             block.actor(address, &worker)
         };
+        // A recipient without code: the transaction depends on that alone.
+        let mut masked = self.credited == Some(address);
         loop {
-            match actor.cells.view_past(index, scouts) {
+            let fields = if masked { Fields::CODE } else { Fields::ACCOUNT };
+            match actor.cells.view_of(index, fields, scouts) {
+                Ok(view) if masked && view.code_hash != KECCAK_EMPTY => masked = false,
                 Ok(view) => {
-                    // A recipient without code: the transaction depends on that alone.
-                    let masked = self.credited == Some(address) && view.code_hash == KECCAK_EMPTY;
-                    let fields = if masked { Fields::CODE } else { Fields::ACCOUNT };
                     // What nobody has written or been misled by is left to the check at the frontier.
-                    if registers && !(view.floor == 0 && actor.cells.is_quiet()) {
+                    if registers && !(view.floor == 0 && actor.cells.is_quiet(fields)) {
                         let reader = Reader::new(index, incarnation, view.floor, fields);
                         actor.cells.readers.register(self.worker().arena.alloc(reader));
                         // The second look, see `counterpoint_state::readers`.
                         let unchanged = actor.cells.is_unwritten()
-                            || actor.cells.view(index).is_ok_and(|second| {
+                            || actor.cells.view_of(index, fields, false).is_ok_and(|second| {
                                 second.floor >= view.floor && second.agrees(&view, fields)
                             });
                         if !unchanged {

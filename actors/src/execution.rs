@@ -234,7 +234,7 @@ impl Execution {
     /// so that a cell that was rewritten with the same value does no harm.
     pub fn still_valid(&self) -> bool {
         for read in &self.accounts {
-            match read.actor.cells.view(self.index) {
+            match read.actor.cells.view_of(self.index, read.fields, false) {
                 Ok(view) if view.agrees(&read.view, read.fields) => {}
                 Ok(_) | Err(NotReady::Blocked(_) | NotReady::Unloaded) => {
                     read.actor.cells.set_contended();
