@@ -291,7 +291,8 @@ impl Execution {
     }
 
     pub(crate) fn account(&self, address: &Address) -> Option<usize> {
-        self.accounts.iter().position(|read| read.actor.address == *address)
+        // From the end: what is looked for was mostly read last.
+        self.accounts.iter().rposition(|read| read.actor.address == *address)
     }
 
     /// Enters estimates for what a call of this function is expected to write.

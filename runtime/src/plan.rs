@@ -15,11 +15,12 @@ const WORTH_HELP: u64 = 200_000;
 /// been spared the cost of that.
 const ALONE: Duration = Duration::from_micros(40);
 
-/// A block whose gas limits sum up to this is shared from the start: it takes long enough, in gas.
-const LARGE: u64 = 6_000_000;
+/// A block whose gas limits sum up to this, in gas, and that has so many transactions, is shared from the start: it
+/// takes long enough.
+const LARGE: (u64, usize) = (10_000_000, 16);
 
 /// What is left after that has to take about this long to be worth the cost.
-const WORTH_SHARING: Duration = Duration::from_micros(120);
+const WORTH_SHARING: Duration = Duration::from_micros(300);
 
 /// A sender whose transactions have more than this share of the gas limits leaves nothing to the others, in percent.
 const CHAIN: u128 = 75;
@@ -47,7 +48,7 @@ impl Plan {
     pub(crate) fn new(transactions: &[TxEnv], workers: usize) -> Self {
         let left = transactions.iter().fold(0, |sum: u64, tx| sum.saturating_add(tx.gas_limit));
         let may_share = workers > 1 && transactions.len() > 1 && left >= WORTH_HELP;
-        Self { begin: Instant::now(), left, done: 0, may_share, is_large: left >= LARGE, from: None }
+        Self { begin: Instant::now(), left, done: 0, may_share, is_large: left >= LARGE.0 && transactions.len() >= LARGE.1, from: None }
     }
 
     /// Whether the transactions from `index` on, counted from 0, are worth more than one worker. To be asked before
