@@ -43,6 +43,7 @@ mod commit;
 #[cfg(feature = "ethereum")]
 pub mod ethereum;
 mod input;
+mod longest;
 mod outcome;
 mod plan;
 mod presence;

@@ -1,12 +1,8 @@
 //! Whether more than one worker is worth it: for a block, and for what is left of it after its first transactions.
 
-use std::{
-    cmp::Reverse,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use counterpoint_actors::BlockState;
-use revm::{context::TxEnv, primitives::AddressMap};
+use revm::{context::TxEnv, primitives::Address};
 
 /// A block whose gas limits sum up to less than this is not worth waking another worker for, in gas.
 const WORTH_HELP: u64 = 200_000;
@@ -48,7 +44,14 @@ impl Plan {
     pub(crate) fn new(transactions: &[TxEnv], workers: usize) -> Self {
         let left = transactions.iter().fold(0, |sum: u64, tx| sum.saturating_add(tx.gas_limit));
         let may_share = workers > 1 && transactions.len() > 1 && left >= WORTH_HELP;
-        Self { begin: Instant::now(), left, done: 0, may_share, is_large: left >= LARGE.0 && transactions.len() >= LARGE.1, from: None }
+        Self {
+            begin: Instant::now(),
+            left,
+            done: 0,
+            may_share,
+            is_large: left >= LARGE.0 && transactions.len() >= LARGE.1,
+            from: None,
+        }
     }
 
     /// Whether the transactions from `index` on, counted from 0, are worth more than one worker. To be asked before
@@ -83,44 +86,27 @@ impl Plan {
 
 /// Whether one sender has nearly everything.
 fn is_chain(transactions: &[TxEnv]) -> bool {
-    let mut senders = AddressMap::<u128>::default();
-    let mut all = 0;
+    // Who has more than half is what is left when each gas limit is set off against one of another sender.
+    let (mut candidate, mut lead) = (Address::ZERO, 0_u128);
     for tx in transactions {
         let limit = u128::from(tx.gas_limit);
-        all += limit;
-        *senders.entry(tx.caller).or_default() += limit;
+        if tx.caller == candidate {
+            lead += limit;
+        } else if lead >= limit {
+            lead -= limit;
+        } else {
+            (candidate, lead) = (tx.caller, limit - lead);
+        }
     }
-    let most = senders.values().copied().max().unwrap_or(0);
-    most * 100 > all * CHAIN
-}
-
-/// A transaction is long if its gas limit is at least this share of all gas limits, in percent, and this much, in gas.
-const LONG: (u64, u64) = (4, 400_000);
-
-/// As many long transactions begin before their turn.
-const MOST_LONG: usize = 8;
-
-/// The transactions to begin before their turn, longest first: the last of a block to end is often the longest, and
-/// better begins first. Each is the first of its sender; a later one could not begin before the others of its sender.
-pub(crate) fn longest(state: &BlockState, done: u32) -> Box<[u32]> {
-    let indices = done + 1..=state.len() as u32;
-    let limit = |index| state.transaction(index).gas_limit;
-    let all = indices.clone().fold(0, |sum: u64, index| sum.saturating_add(limit(index)));
-    let least = (all / 100 * LONG.0).max(LONG.1);
-    let mut long: Vec<_> = indices.clone().filter(|index| limit(*index) >= least).collect();
-    long.sort_unstable_by_key(|index| Reverse(limit(*index)));
-    long.truncate(MOST_LONG);
-    long.retain(|index| {
-        let sender = state.transaction(*index).caller;
-        (done + 1..*index).all(|lower| state.transaction(lower).caller != sender)
-    });
-    long.into()
+    let sum = |transactions: &mut dyn Iterator<Item = &TxEnv>| -> u128 {
+        transactions.map(|tx| u128::from(tx.gas_limit)).sum()
+    };
+    let all = sum(&mut transactions.iter());
+    lead > 0 && sum(&mut transactions.iter().filter(|tx| tx.caller == candidate)) * 100 > all * CHAIN
 }
 
 #[cfg(test)]
 mod tests {
-    use revm::primitives::Address;
-
     use super::*;
 
     fn from(sender: u8, gas_limit: u64) -> TxEnv {

@@ -10,9 +10,7 @@ use counterpoint_state::{
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
-use crate::{
-    begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, plan, presence::Presence,
-};
+use crate::{begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, presence::Presence};
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
 /// `Running`.
@@ -82,7 +80,7 @@ unsafe impl Sync for BlockRun {}
 unsafe impl Send for BlockRun {}
 
 impl BlockRun {
-    /// A block whose first `done` transactions are final: the committer has them.
+    /// A block whose first `done` transactions are final: the committer has them. `early` are to begin first.
     pub(crate) fn new(
         state: BlockState,
         workers: usize,
@@ -90,12 +88,12 @@ impl BlockRun {
         mode: Mode,
         committer: Committer,
         done: u32,
+        early: Box<[u32]>,
     ) -> Self {
         let transactions = state.len();
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
         let scouts = if state.is_deferred() { transactions } else { 0 };
         let uses_mailboxes = workers > 1 || state.is_deferred();
-        let early = if workers > 1 { plan::longest(&state, done) } else { Box::default() };
         let queues: Box<[_]> =
             (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
         // SAFETY: nobody else has the queues yet.

@@ -324,7 +324,10 @@ impl Runtime {
             fibers: u32::try_from(fibers).unwrap_or(u32::MAX),
             window: u32::try_from(window).unwrap_or(u32::MAX),
         };
-        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, done as u32));
+        let done = done as u32;
+        let early =
+            if workers > 1 { self.pool.store.long_calls.longest(&state, done) } else { Box::default() };
+        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, done, early));
         let set_up = Instant::now();
 
         if shared {
@@ -364,10 +367,10 @@ impl Runtime {
         Ok(outcome)
     }
 
-    fn collect(&self, run: &BlockRun, done: usize) -> Outcome {
+    fn collect(&self, run: &BlockRun, done: u32) -> Outcome {
         // SAFETY: every transaction is final, so whoever still drains the frontier finds nothing to commit.
         let committer = unsafe { run.committer() };
-        let serial = done as u64;
+        let serial = u64::from(done);
         let mut statistics = Statistics {
             workers: self.settings.workers,
             serial,

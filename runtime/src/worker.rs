@@ -5,7 +5,11 @@ use counterpoint_actors::{
 };
 use counterpoint_state::{Arena, WaitWord, Waiter, sync::Mutex};
 
-use crate::{outcome::ExecuteError, run::Visit};
+use crate::{
+    longest::{LongCalls, Timing},
+    outcome::ExecuteError,
+    run::Visit,
+};
 
 /// A transaction that was parked for the source so often will be again: a scout goes ahead.
 const LONG: u32 = 6;
@@ -41,6 +45,8 @@ pub(crate) struct Store {
     kits: Mutex<Vec<Kit>>,
     fibers: Mutex<Vec<Fiber>>,
     arenas: Mutex<Vec<Arena>>,
+    /// What took long in earlier blocks.
+    pub(crate) long_calls: LongCalls,
     /// Arenas of finished blocks, to be emptied.
     used: Mutex<Vec<Arena>>,
 }
@@ -236,7 +242,9 @@ impl Visit<'_> {
             }
             execution.reset(index, incarnation, on_final_state, body.exact);
             self.disturb(&mut execution);
+            let timing = Timing::of(run.state.transaction(index), &store.long_calls);
             run_inline(&mut kit.executor, &run.state, &mut execution, self.context);
+            timing.ended(&execution);
             if !matches!(execution.end, End::MustWait) {
                 self.context.counters.fiberless.increment();
                 return self.ended(index, execution, kit, store);
@@ -272,9 +280,13 @@ impl Visit<'_> {
         };
         execution.reset(index, incarnation, on_final_state, body.exact);
         self.disturb(&mut execution);
+        let timing = Timing::of(run.state.transaction(index), &store.long_calls);
         // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
         // suspended when the block is given up is cancelled before.
         let yielded = unsafe { fiber.run(&run.state, execution, self.context) };
+        if let Ok(Yielded::Done(execution)) = &yielded {
+            timing.ended(execution);
+        }
         self.yielded(index, fiber, yielded, kit, store);
     }
 

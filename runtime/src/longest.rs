@@ -1,0 +1,181 @@
+//! Which transactions take long: they begin first, since the last of a block to end is often the longest.
+//!
+//! How long a transaction takes is guessed from its gas limit, and from how long calls of the same function of the
+//! same contract took in earlier blocks: a gas limit says little of what a precompiled contract will take. A guess
+//! decides when a transaction begins, and nothing else.
+
+use std::{
+    cmp::Reverse,
+    time::{Duration, Instant},
+};
+
+use counterpoint_actors::{BlockState, End, Execution, Selector};
+use counterpoint_state::sync::{
+    Mutex,
+    unordered::{AtomicBool, Ordering},
+};
+use revm::{
+    context::TxEnv,
+    primitives::{Address, HashMap, TxKind},
+};
+
+/// A transaction is long if it is expected to take at least this share of what all take, in percent.
+const LONG: u64 = 4;
+
+/// As many transactions begin before their turn.
+const MOST_LONG: usize = 8;
+
+/// A gas of the limit is taken for this long, in nanoseconds: about what contracts take, which seldom use the whole
+/// limit.
+const PER_GAS: f64 = 0.5;
+
+/// Only transactions with such a gas limit are looked at, in gas.
+const WORTH_TIMING: u64 = 300_000;
+
+/// What took this long is remembered.
+const WORTH_REMEMBERING: Duration = Duration::from_micros(500);
+
+/// How many functions are remembered at most.
+const FUNCTIONS: usize = 4_096;
+
+/// Functions whose calls took long.
+#[derive(Debug, Default)]
+pub(crate) struct LongCalls {
+    /// Whether there is any: spares the lock.
+    any: AtomicBool,
+    /// What the last calls took, in nanoseconds.
+    functions: Mutex<HashMap<(Address, Selector), u64>>,
+}
+
+impl LongCalls {
+    /// Whether it is worth knowing how long this transaction takes.
+    #[inline]
+    fn times(&self, transaction: &TxEnv) -> bool {
+        transaction.gas_limit >= WORTH_TIMING
+    }
+
+    /// An execution of this transaction took so long, without waiting.
+    fn note(&self, transaction: &TxEnv, took: Duration) {
+        let Some(function) = function(transaction) else { return };
+        if took < WORTH_REMEMBERING {
+            // Relaxed: a hint, here and below.
+            if self.any.load(Ordering::Relaxed) {
+                self.functions.lock().remove(&function);
+            }
+            return;
+        }
+        let mut functions = self.functions.lock();
+        if functions.len() >= FUNCTIONS && !functions.contains_key(&function) {
+            functions.clear();
+        }
+        functions.insert(function, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// The transactions after the first `done` that begin before their turn, longest first. Each is the first of its
+    /// sender: a later one could not begin before the others of its sender.
+    pub(crate) fn longest(&self, state: &BlockState, done: u32) -> Box<[u32]> {
+        let indices = done + 1..=state.len() as u32;
+        let guess = |index| (state.transaction(index).gas_limit as f64 * PER_GAS) as u64;
+        let all: u64 = indices.clone().map(guess).fold(0, u64::saturating_add);
+        let least = (all / 100 * LONG).max(WORTH_TIMING / 2);
+        let mut long: Vec<(u64, u32)> = Vec::new();
+        // Relaxed: as above.
+        let known = self.any.load(Ordering::Relaxed).then(|| self.functions.lock());
+        for index in indices {
+            let transaction = state.transaction(index);
+            if !self.times(transaction) {
+                continue;
+            }
+            let known = known.as_ref().and_then(|known| known.get(&function(transaction)?).copied());
+            let expected = known.unwrap_or_else(|| guess(index));
+            if expected >= least {
+                long.push((expected, index));
+            }
+        }
+        drop(known);
+        long.sort_unstable_by_key(|(expected, index)| (Reverse(*expected), *index));
+        long.truncate(MOST_LONG);
+        let is_first = |index: u32| {
+            let sender = state.transaction(index).caller;
+            (done + 1..index).all(|lower| state.transaction(lower).caller != sender)
+        };
+        long.into_iter().map(|(_, index)| index).filter(|index| is_first(*index)).collect()
+    }
+}
+
+/// The time that an execution takes, where that is worth knowing.
+pub(crate) struct Timing<'a> {
+    calls: &'a LongCalls,
+    begin: Option<(&'a TxEnv, Instant)>,
+}
+
+impl<'a> Timing<'a> {
+    /// An execution of this transaction begins.
+    #[inline]
+    pub(crate) fn of(transaction: &'a TxEnv, calls: &'a LongCalls) -> Self {
+        // Not where schedules are to repeat.
+        let begin = !cfg!(feature = "shuttle") && calls.times(transaction);
+        Self { calls, begin: begin.then(|| (transaction, Instant::now())) }
+    }
+
+    /// It came to an end, and has not waited.
+    #[inline]
+    pub(crate) fn ended(self, execution: &Execution) {
+        if let Some((transaction, begin)) = self.begin
+            && matches!(execution.end, End::Executed(_))
+        {
+            self.calls.note(transaction, begin.elapsed());
+        }
+    }
+}
+
+/// The function that a transaction calls.
+fn function(transaction: &TxEnv) -> Option<(Address, Selector)> {
+    let TxKind::Call(to) = transaction.kind else { return None };
+    let selector = transaction.data.first_chunk::<4>().copied()?;
+    Some((to, selector))
+}
+
+#[cfg(test)]
+mod tests {
+    use revm::primitives::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_took_long_is_remembered_until_it_does_not() {
+        let calls = LongCalls::default();
+        let call = TxEnv {
+            kind: TxKind::Call(Address::repeat_byte(1)),
+            data: Bytes::from_static(&[1, 2, 3, 4, 5]),
+            gas_limit: WORTH_TIMING,
+            ..TxEnv::default()
+        };
+        assert!(calls.times(&call));
+        assert!(!calls.times(&TxEnv { gas_limit: WORTH_TIMING - 1, ..call.clone() }));
+        let known = || calls.functions.lock().get(&function(&call).unwrap()).copied();
+        calls.note(&call, WORTH_REMEMBERING / 2);
+        assert_eq!(known(), None);
+        calls.note(&call, WORTH_REMEMBERING * 3);
+        assert_eq!(known(), Some(1_500_000));
+        calls.note(&call, WORTH_REMEMBERING / 2);
+        assert_eq!(known(), None);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let calls = LongCalls::default();
+        for number in 0..=FUNCTIONS as u64 {
+            let mut to = [0; 20];
+            to[..8].copy_from_slice(&number.to_be_bytes());
+            let call = TxEnv {
+                kind: TxKind::Call(Address::from(to)),
+                data: Bytes::from_static(&[0; 4]),
+                ..TxEnv::default()
+            };
+            calls.note(&call, WORTH_REMEMBERING);
+        }
+        assert!(calls.functions.lock().len() <= FUNCTIONS);
+    }
+}
