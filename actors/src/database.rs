@@ -161,11 +161,7 @@ impl CellDatabase {
         match place.known() {
             Known::Value => Ok(()),
             Known::Failed(error) => self.stop(Stop::Source(error.0.clone())),
-            Known::Asked(word) => {
-                let execution = self.execution();
-                execution.patience = execution.patience.saturating_sub(1);
-                self.park(Request::Load(word))
-            }
+            Known::Asked(word) => self.park(Request::Load(word)),
             Known::Nothing => {
                 // SAFETY: the block outlives the run, see `Link`.
                 let block: &BlockState = unsafe { &*self.link().block };
@@ -294,8 +290,14 @@ impl CellDatabase {
                 }
                 SlotView::Unloaded => {
                     let place = Place::Slot { account: actor.address, slot, cell };
-                    if scouts && self.execution().patience == 0 {
+                    if scouts {
+                        // A row of reads that do not depend on each other becomes one round of requests.
                         self.block().ask_for(place, &self.worker());
+                        match place.known() {
+                            Known::Asked(word) => self.execution().guessed = Some(word),
+                            Known::Value => continue,
+                            Known::Nothing | Known::Failed(_) => {}
+                        }
                         return Ok(U256::ZERO);
                     }
                     self.load(place)?;

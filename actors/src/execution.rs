@@ -3,7 +3,7 @@
 use std::fmt;
 
 use counterpoint_state::{
-    AccountView, Entry, Fields, NotReady, Readers, SlotCell, SlotView, SourceError, VersionWord,
+    AccountView, Entry, Fields, NotReady, Readers, SlotCell, SlotView, SourceError, VersionWord, WaitWord,
 };
 use revm::{
     context::result::{ExecutionResult, InvalidHeader, InvalidTransaction},
@@ -123,8 +123,8 @@ pub struct Execution {
     /// Only finds out what the transaction reads, to have the source asked for it early: nothing that it sees is
     /// relied upon, and nothing comes of it.
     pub(crate) scouts: bool,
-    /// How often a scout still waits for a slot. After that it takes what it does not know for zero.
-    pub(crate) patience: u32,
+    /// For a scout: where the last slot's answer will come that it did not wait for.
+    pub(crate) guessed: Option<&'static WaitWord<'static>>,
     /// The last slot that the source was asked for, and how many after it were asked for too.
     pub(crate) read_ahead: (Address, U256, u32),
     pub(crate) accounts: Vec<AccountRead>,
@@ -160,7 +160,7 @@ impl Execution {
             on_final_state: false,
             exact: false,
             scouts: false,
-            patience: 0,
+            guessed: None,
             read_ahead: (Address::ZERO, U256::ZERO, 0),
             accounts: Vec::new(),
             slots: Vec::new(),
@@ -183,11 +183,17 @@ impl Execution {
         self.scouts = false;
     }
 
-    /// Prepares for finding out what a transaction reads. `patience`: how often to wait for a slot before guessing.
-    pub fn reset_to_scout(&mut self, index: u32, patience: u32) {
+    /// Prepares for finding out what a transaction reads.
+    pub fn reset_to_scout(&mut self, index: u32) {
         self.reset(index, 0, false, false);
         self.scouts = true;
-        self.patience = patience;
+        self.guessed = None;
+    }
+
+    /// For a scout: where the last slot's answer will come that it took for zero meanwhile. `None`: it has seen the
+    /// transaction as it will be, as far as that can be known.
+    pub fn guessed(&self) -> Option<&'static WaitWord<'static>> {
+        self.guessed
     }
 
     /// Forgets everything, keeping the allocations.

@@ -121,14 +121,18 @@ impl Inbox {
     }
 
     fn put(&self, place: Later, answer: Result<Answer, SourceError>) {
-        {
+        let first = {
             let mut answers = self.answers.lock();
             answers.push((place, answer));
             // Relaxed: the lock orders the answers. For a worker about to sleep, the event count's fences order it:
             // `wake` comes after.
             self.any.store(true, Ordering::Relaxed);
+            answers.len() == 1
+        };
+        // Nobody has taken any since the first came, so the call that it made still holds.
+        if first {
+            (self.wake)();
         }
-        (self.wake)();
     }
 
     fn has_any(&self) -> bool {

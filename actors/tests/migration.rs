@@ -27,7 +27,7 @@ fn block() -> BlockState {
         Arc::from([transaction]),
         Arc::new(source),
         2,
-        &mut Vec::new(),
+        Arena::new,
         Some(Chaos::pausing_everywhere(None)),
         || (),
     )

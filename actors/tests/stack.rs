@@ -33,7 +33,7 @@ fn high_water_mark(code: Vec<u8>, data: Vec<u8>, to: Address) -> usize {
         Arc::from([transaction]),
         Arc::new(source),
         1,
-        &mut Vec::new(),
+        Arena::new,
         None,
         || (),
     );

@@ -28,6 +28,8 @@ pub(crate) struct Body {
     pub(crate) released: bool,
     /// How often it was parked for the source.
     pub(crate) loads: u32,
+    /// Of a scout: how often it has come to an end.
+    pub(crate) rounds: u32,
     /// The last incarnation is known to be of no use.
     pub(crate) useless: bool,
 }

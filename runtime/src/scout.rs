@@ -3,14 +3,14 @@
 //!
 //! A scout has a fiber, a word and a body of its own, with the id `last + index`; it waits for the source, and for
 //! nothing else. It registers no read, publishes nothing and is never invalidated: whatever it sees, it can do no
-//! harm but ask for a key in vain. A transaction is scouted at most once.
+//! harm but ask for a key in vain.
 //!
-//! What a scout does not know it takes for zero after a while, so that a long row of reads that do not depend on each
-//! other (an airdrop's balances) becomes one round of requests.
+//! A slot that a scout does not know it takes for zero, so that a long row of reads that do not depend on each other (an
+//! airdrop's balances) becomes one round of requests; when the answers are there it goes again, and knows more.
 
 use counterpoint_actors::{End, Fiber, Yielded};
 
-use counterpoint_state::Phase;
+use counterpoint_state::{Phase, WaitWord, Waiter};
 
 use crate::{
     outcome::ExecuteError,
@@ -18,8 +18,8 @@ use crate::{
     worker::{For, Kit, Store},
 };
 
-/// How often a scout waits for a slot before it guesses, if its transaction has not begun.
-const PATIENCE: u32 = 8;
+/// How often a transaction is scouted at most: each round knows what the one before it asked for.
+const ROUNDS: u32 = 24;
 
 impl Visit<'_> {
     /// The id of a scout to send, for a transaction that waits for its turn in a mailbox, or is parked.
@@ -59,10 +59,7 @@ impl Visit<'_> {
             None => {
                 let Some(mut fiber) = self.fiber_to_spare(kit, store) else { return run.word(id).commit() };
                 let mut execution = kit.execution();
-                let index = id - run.last();
-                // One that was sent because the transaction is parked for the source does not wait for the same.
-                let waits = run.state.word(index).load().phase() == Phase::Pending;
-                execution.reset_to_scout(index, if waits { PATIENCE } else { 0 });
+                execution.reset_to_scout(id - run.last());
                 // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
                 // suspended at its end is cancelled before.
                 let yielded = unsafe { fiber.run(&run.state, execution, self.context) };
@@ -78,10 +75,11 @@ impl Visit<'_> {
                         let index = (id - run.last()) as usize - 1;
                         run.fail(ExecuteError::Panic { index, message: message.clone() });
                     }
+                    let guessed = execution.guessed();
                     kit.keep_execution(execution);
                     kit.keep_fiber(fiber, store);
                     self.release_fiber();
-                    return run.word(id).commit();
+                    return self.scout_again(id, guessed);
                 }
                 Ok(Yielded::Load(answer)) => For::Source(answer),
                 Ok(Yielded::Wait(version)) => For::Version(version),
@@ -99,6 +97,25 @@ impl Visit<'_> {
                 None => return,
             }
             yielded = fiber.resume(self.context);
+        }
+    }
+
+    /// A scout has come to an end. If it had to guess, it goes again when the answers are there.
+    fn scout_again(&mut self, id: u32, guessed: Option<&'static WaitWord<'static>>) {
+        let word = self.run.word(id);
+        // SAFETY: the caller owns the scout.
+        let body = unsafe { self.run.body(id) };
+        body.rounds += 1;
+        let (Some(guessed), true) = (guessed, body.rounds < ROUNDS) else { return word.commit() };
+        let phase = self.run.state.word(id - self.run.last()).load().phase();
+        if matches!(phase, Phase::Executed | Phase::Final) {
+            return word.commit();
+        }
+        // As in `park`, without a fiber.
+        let Some(ticket) = word.park() else { return word.commit() };
+        let waiter = self.context.waiter(Waiter::new(id, ticket));
+        if !guessed.wait(waiter) && word.wake(ticket) {
+            self.push(id);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A transaction that was parked for the source so often will be again: a scout goes ahead.
-const LONG: u32 = 6;
+const LONG: u32 = 3;
 
 /// What a fiber is parked for.
 #[derive(Clone, Copy)]
