@@ -298,7 +298,7 @@ impl CellDatabase {
                             Known::Value => continue,
                             Known::Nothing | Known::Failed(_) => {}
                         }
-                        return Ok(U256::ZERO);
+                        return Ok(self.execution().guess(account));
                     }
                     self.load(place)?;
                 }

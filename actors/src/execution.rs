@@ -125,6 +125,8 @@ pub struct Execution {
     pub(crate) scouts: bool,
     /// For a scout: where the last slot's answer will come that it did not wait for.
     pub(crate) guessed: Option<&'static WaitWord<'static>>,
+    /// For a scout: whether it takes a slot that it does not know for the last one that it read of the account, if any.
+    pub(crate) repeats: bool,
     /// The last slot that the source was asked for, and how many after it were asked for too.
     pub(crate) read_ahead: (Address, U256, u32),
     pub(crate) accounts: Vec<AccountRead>,
@@ -161,6 +163,7 @@ impl Execution {
             exact: false,
             scouts: false,
             guessed: None,
+            repeats: false,
             read_ahead: (Address::ZERO, U256::ZERO, 0),
             accounts: Vec::new(),
             slots: Vec::new(),
@@ -183,11 +186,19 @@ impl Execution {
         self.scouts = false;
     }
 
-    /// Prepares for finding out what a transaction reads.
-    pub fn reset_to_scout(&mut self, index: u32) {
+    /// Prepares for finding out what a transaction reads, once more. A slot that is not known is taken for zero, or every
+    /// other time for the last one read of the account: a loop over numbers may divide by them.
+    pub fn reset_to_scout(&mut self, index: u32, round: u32) {
         self.reset(index, 0, false, false);
         self.scouts = true;
         self.guessed = None;
+        self.repeats = !round.is_multiple_of(2);
+    }
+
+    /// What a scout takes a slot for that it does not know.
+    pub(crate) fn guess(&self, account: usize) -> U256 {
+        let last = || self.slots.iter().rev().find(|read| read.account as usize == account);
+        if self.repeats { last().map_or(U256::ZERO, |read| read.value) } else { U256::ZERO }
     }
 
     /// For a scout: where the last slot's answer will come that it took for zero meanwhile. `None`: it has seen the

@@ -156,7 +156,10 @@ impl BlockRun {
             }
             // Relaxed: as above.
             if self.next_scout.compare_exchange(next, next + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-                && matches!(self.state.word(next).load().phase(), Phase::Pending | Phase::Parked)
+                && matches!(
+                    self.state.word(next).load().phase(),
+                    Phase::Pending | Phase::Parked | Phase::Loading
+                )
                 && !self.state.looks_plain(next)
             {
                 return Some(next);

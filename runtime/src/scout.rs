@@ -59,7 +59,7 @@ impl Visit<'_> {
             None => {
                 let Some(mut fiber) = self.fiber_to_spare(kit, store) else { return run.word(id).commit() };
                 let mut execution = kit.execution();
-                execution.reset_to_scout(id - run.last());
+                execution.reset_to_scout(id - run.last(), body.rounds);
                 // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
                 // suspended at its end is cancelled before.
                 let yielded = unsafe { fiber.run(&run.state, execution, self.context) };
@@ -112,7 +112,7 @@ impl Visit<'_> {
             return word.commit();
         }
         // As in `park`, without a fiber.
-        let Some(ticket) = word.park() else { return word.commit() };
+        let Some(ticket) = word.park_for_source() else { return word.commit() };
         let waiter = self.context.waiter(Waiter::new(id, ticket));
         if !guessed.wait(waiter) && word.wake(ticket) {
             self.push(id);

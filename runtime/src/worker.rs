@@ -344,7 +344,8 @@ impl Visit<'_> {
         let long = body.loads == LONG;
         // First the fiber is stored and the word says that it may be resumed; then the version learns who
         // waits. From here on another worker may have it.
-        let Some(ticket) = word.park() else { return body.fiber.take() };
+        let ticket = if matches!(reason, For::Source(_)) { word.park_for_source() } else { word.park() };
+        let Some(ticket) = ticket else { return body.fiber.take() };
         self.context.counters.parked.increment();
         let awaited = match reason {
             For::Version(awaited) | For::Source(awaited) => awaited,

@@ -25,6 +25,8 @@ pub enum Phase {
     Deferred = 5,
     /// Committed.
     Final = 6,
+    /// Its fiber waits for the source, which answers whether the frontier has arrived or not.
+    Loading = 7,
 }
 
 const PHASE: u64 = 0b111;
@@ -47,7 +49,8 @@ impl Snapshot {
             3 => Phase::Parked,
             4 => Phase::Executed,
             5 => Phase::Deferred,
-            _ => Phase::Final,
+            6 => Phase::Final,
+            _ => Phase::Loading,
         }
     }
 
@@ -64,6 +67,10 @@ impl Snapshot {
     /// The latest parking's ticket.
     pub fn ticket(self) -> u32 {
         (self.0 >> TICKET_SHIFT) as u32
+    }
+
+    fn is_parked(self) -> bool {
+        matches!(self.phase(), Phase::Parked | Phase::Loading)
     }
 
     fn with_phase(self, phase: Phase) -> Self {
@@ -179,9 +186,18 @@ impl TransactionWord {
     /// Owner: the fiber is stored away and may be resumed by anybody from here on. Returns the parking's
     /// ticket, or `None` where the transaction was invalidated: then it goes on running.
     pub fn park(&self) -> Option<u32> {
+        self.park_in(Phase::Parked)
+    }
+
+    /// As [`park`](Self::park), until the source has answered: the frontier's arrival changes nothing.
+    pub fn park_for_source(&self) -> Option<u32> {
+        self.park_in(Phase::Loading)
+    }
+
+    fn park_in(&self, phase: Phase) -> Option<u32> {
         self.update(|s| {
             debug_assert_eq!(s.phase(), Phase::Running);
-            (!s.invalid()).then(|| s.with_phase(Phase::Parked).next_ticket())
+            (!s.invalid()).then(|| s.with_phase(phase).next_ticket())
         })
         .ok()
         .map(|(_, s)| s.ticket())
@@ -192,7 +208,7 @@ impl TransactionWord {
     pub fn wake(&self, ticket: u32) -> bool {
         self.update(|s| {
             let mine = mutation!("wake-without-ticket", true, s.ticket() == ticket);
-            (s.phase() == Phase::Parked && mine).then(|| s.with_phase(Phase::Ready))
+            (s.is_parked() && mine).then(|| s.with_phase(Phase::Ready))
         })
         .is_ok()
     }
@@ -200,10 +216,7 @@ impl TransactionWord {
     /// Takes back a parking: there was nothing to wait for. `false`: somebody made it ready meanwhile.
     #[must_use]
     pub fn unpark(&self, ticket: u32) -> bool {
-        self.update(|s| {
-            (s.phase() == Phase::Parked && s.ticket() == ticket).then(|| s.with_phase(Phase::Running))
-        })
-        .is_ok()
+        self.update(|s| (s.is_parked() && s.ticket() == ticket).then(|| s.with_phase(Phase::Running))).is_ok()
     }
 
     /// The frontier has arrived: whatever the transaction waits for is there. `true`: the caller must enqueue
@@ -226,7 +239,9 @@ impl TransactionWord {
             }
             match s.phase() {
                 Phase::Running | Phase::Ready => Some(s.with_invalid(true)),
-                Phase::Parked | Phase::Executed => Some(s.with_invalid(true).with_phase(Phase::Ready)),
+                Phase::Parked | Phase::Loading | Phase::Executed => {
+                    Some(s.with_invalid(true).with_phase(Phase::Ready))
+                }
                 Phase::Pending | Phase::Deferred | Phase::Final => None,
             }
         };
