@@ -44,6 +44,9 @@ pub(crate) struct BlockRun {
     /// One queue of ready transactions per worker, used by that worker; the others steal.
     queues: Box<[CachePadded<UnsafeCell<Deque<u32>>>]>,
     stealers: Box<[Stealer<u32>]>,
+    /// The same for scouts, which run only where there is nothing else to do.
+    scout_queues: Box<[CachePadded<UnsafeCell<Deque<u32>>>]>,
+    scout_stealers: Box<[Stealer<u32>]>,
     pub(crate) state: BlockState,
     pub(crate) frontier: Frontier,
     pub(crate) begins: Begins,
@@ -81,6 +84,16 @@ unsafe impl Sync for BlockRun {}
 // SAFETY: as above; nothing in it depends on a thread.
 unsafe impl Send for BlockRun {}
 
+type Queues = (Box<[CachePadded<UnsafeCell<Deque<u32>>>]>, Box<[Stealer<u32>]>);
+
+fn new_queues(workers: usize) -> Queues {
+    let queues: Box<[_]> =
+        (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
+    // SAFETY: nobody else has the queues yet.
+    let stealers = queues.iter().map(|queue| unsafe { &*queue.get() }.stealer()).collect();
+    (queues, stealers)
+}
+
 impl BlockRun {
     /// A block whose first `done` transactions are final: the committer has them. `early` are to begin first.
     pub(crate) fn new(
@@ -96,16 +109,16 @@ impl BlockRun {
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
         let scouts = if state.is_deferred() { transactions } else { 0 };
         let uses_mailboxes = workers > 1 || state.is_deferred();
-        let queues: Box<[_]> =
-            (0..workers).map(|_| CachePadded::new(UnsafeCell::new(Deque::new_fifo()))).collect();
-        // SAFETY: nobody else has the queues yet.
-        let stealers = queues.iter().map(|queue| unsafe { &*queue.get() }.stealer()).collect();
+        let (queues, stealers) = new_queues(workers);
+        let (scout_queues, scout_stealers) = new_queues(if scouts > 0 { workers } else { 0 });
         Self {
             presence: Presence::new(done as usize == transactions),
             bodies: (0..transactions + scouts).map(|_| CachePadded::default()).collect(),
             committer: UnsafeCell::new(committer),
             queues,
             stealers,
+            scout_queues,
+            scout_stealers,
             state,
             frontier: Frontier::after(done),
             begins: Begins::new(transactions, done, !uses_mailboxes, early),
@@ -299,7 +312,28 @@ impl<'a> Visit<'a> {
 
     /// Enqueues a transaction whose word this worker just made ready.
     pub(crate) fn push(&mut self, index: u32) {
-        self.queue().push(index);
+        if index > self.run.last() {
+            // SAFETY: only this visit acts as this worker.
+            unsafe { &*self.run.scout_queues[self.worker].get() }.push(index);
+        } else {
+            self.queue().push(index);
+        }
+    }
+
+    /// A scout that may go, or go on: this worker's own, another worker's.
+    pub(crate) fn claim_ready_scout(&mut self) -> Option<u32> {
+        let run = self.run;
+        if run.scout_queues.is_empty() {
+            return None;
+        }
+        // SAFETY: only this visit acts as this worker.
+        let own = unsafe { &*run.scout_queues[self.worker].get() };
+        while let Some(id) = own.pop() {
+            if run.word(id).claim().is_some() {
+                return Some(id);
+            }
+        }
+        self.steal_from(&run.scout_stealers, 1)
     }
 
     /// Notes that this worker takes up a transaction next whose word it just made ready.
@@ -386,9 +420,13 @@ impl<'a> Visit<'a> {
 
     /// A ready transaction of a worker that has at least `worth` of them.
     fn steal(&self, worth: usize) -> Option<u32> {
+        self.steal_from(&self.run.stealers, worth)
+    }
+
+    fn steal_from(&self, stealers: &[Stealer<u32>], worth: usize) -> Option<u32> {
         let run = self.run;
-        for offset in 1..run.stealers.len() {
-            let stealer = &run.stealers[(self.worker + offset) % run.stealers.len()];
+        for offset in 1..stealers.len() {
+            let stealer = &stealers[(self.worker + offset) % stealers.len()];
             while stealer.len() >= worth {
                 match stealer.steal() {
                     Steal::Empty => break,

@@ -153,7 +153,7 @@ impl Visit<'_> {
             self.continue_transaction(index, kit, store);
         } else if let Some((index, reserved)) = self.claim_next() {
             self.execute(index, 0, reserved, kit, store);
-        } else if let Some(scout) = self.claim_scout() {
+        } else if let Some(scout) = self.claim_ready_scout().or_else(|| self.claim_scout()) {
             self.scout(scout, kit, store);
         } else {
             return false;
