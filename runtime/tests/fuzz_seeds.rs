@@ -4,8 +4,10 @@
 
 use std::{fs, path::Path};
 
+#[expect(unreachable_pub, reason = "fuzz targets are another crate")]
 #[path = "../../fuzz/src/block_bytes.rs"]
 mod block_bytes;
+#[expect(unreachable_pub, reason = "fuzz targets are another crate")]
 #[path = "../../fuzz/src/generated_block.rs"]
 mod generated_block;
 

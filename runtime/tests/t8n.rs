@@ -205,6 +205,21 @@ fn a_transition_takes_what_is_there() {
     assert_eq!(result(&input)["result"]["stateRoot"], result(&t8n_input())["result"]["stateRoot"]);
 }
 
+#[test]
+fn receipts_before_byzantium_have_a_root_and_a_status() {
+    let mut input = t8n_input();
+    let invalid = json!({ "balance": "0x0", "nonce": "0x1", "code": "0xfe", "storage": {} });
+    input["alloc"][MINER.to_string()] = invalid;
+    input["env"]["currentDifficulty"] = json!("0x20000");
+    input["txs"][3]["to"] = json!(MINER);
+    input["txs"][3]["gas"] = json!("0x5dc0");
+    let output: Value = serde_json::from_slice(&t8n(&input, "Homestead").stdout).expect("JSON");
+    let receipts = &output["result"]["receipts"];
+    assert_eq!((&receipts[0]["status"], &receipts[1]["status"]), (&json!("0x1"), &json!("0x0")));
+    assert_eq!(receipts[1]["root"], output["result"]["stateRoot"]);
+    assert_ne!(receipts[0]["root"], receipts[1]["root"]);
+}
+
 /// Those who drive transition tools look for geth's words.
 #[test]
 fn rejections_say_what_geth_says() {
