@@ -156,7 +156,7 @@ struct Hesitant {
 
 impl Hesitant {
     fn memory(&self, asked: u8) -> &dyn StateSource {
-        if (asked ^ self.mask) % 4 == 0 {
+        if (asked ^ self.mask).is_multiple_of(4) {
             std::thread::yield_now();
         }
         &*self.memory

@@ -110,7 +110,7 @@ fn bad_state_tests_and_bad_usage_are_told_apart_from_failures() {
     let folder = folder.path();
     for (file, part) in [
         ("not.json", "not.json: EOF"),
-        ("wrong.json", "wrong.json: invalid value"),
+        ("wrong.json", "wrong.json: case transfer: invalid value"),
         ("absent.json", "absent.json: No such file"),
         ("empty", "no fixture file"),
     ] {

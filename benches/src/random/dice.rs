@@ -1,19 +1,21 @@
 //! What makes a random block's decisions: a seed, or bytes that somebody else chose.
 
+use std::collections::VecDeque;
+
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 /// Gives each decision its randomness.
 #[derive(Debug)]
 pub(super) struct Dice {
     /// One for each decision, as long as there are any.
-    bytes: std::vec::IntoIter<u8>,
+    bytes: VecDeque<u8>,
     seeded: StdRng,
 }
 
 impl Dice {
     /// Everything follows from the seed.
     pub(super) fn new(seed: u64) -> Self {
-        Self { bytes: Vec::new().into_iter(), seeded: StdRng::seed_from_u64(seed) }
+        Self { bytes: VecDeque::new(), seeded: StdRng::seed_from_u64(seed) }
     }
 
     /// A seed in the first eight bytes, and decisions in the others.
@@ -22,7 +24,7 @@ impl Dice {
         let mut word = [0; 8];
         word[..seed.len()].copy_from_slice(seed);
         let seeded = StdRng::seed_from_u64(u64::from_le_bytes(word));
-        Self { bytes: decisions.to_vec().into_iter(), seeded }
+        Self { bytes: decisions.iter().copied().collect(), seeded }
     }
 }
 
@@ -30,12 +32,12 @@ impl Dice {
 impl RngCore for Dice {
     fn next_u32(&mut self) -> u32 {
         let number = self.seeded.next_u32();
-        self.bytes.next().map_or(number, |byte| (number >> 8) | (u32::from(byte) << 24))
+        self.bytes.pop_front().map_or(number, |byte| (number >> 8) | (u32::from(byte) << 24))
     }
 
     fn next_u64(&mut self) -> u64 {
         let number = self.seeded.next_u64();
-        self.bytes.next().map_or(number, |byte| (number >> 8) | (u64::from(byte) << 56))
+        self.bytes.pop_front().map_or(number, |byte| (number >> 8) | (u64::from(byte) << 56))
     }
 
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
