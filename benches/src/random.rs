@@ -6,13 +6,14 @@
 
 use std::ops::RangeInclusive;
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::Rng;
 use revm::primitives::hardfork::SpecId;
 
 use crate::{Workload, fork};
 
 #[cfg(test)]
 mod coverage;
+mod dice;
 mod fixed;
 pub mod keys;
 mod snippets;
@@ -21,6 +22,7 @@ mod transactions;
 mod typed;
 mod world;
 
+use dice::Dice;
 use transactions::Generator;
 use world::World;
 
@@ -29,21 +31,31 @@ use world::World;
 /// Some of its transactions may be invalid where they stand, so it is for a builder's mode, or for a verifier that
 /// is expected to reject it. The sum of the included transactions' gas limits stays below the block's.
 pub fn random_block(seed: u64) -> Workload {
-    let mut rng = StdRng::seed_from_u64(seed);
+    roll(&mut Dice::new(seed))
+}
+
+/// The block that belongs to the bytes, as [`random_block`] for what drives it from outside, such as a fuzzer.
+///
+/// The first eight bytes are a seed. Each of the others makes one decision; once they are used up, the seed decides.
+pub fn random_block_from(bytes: &[u8]) -> Workload {
+    roll(&mut Dice::from_bytes(bytes))
+}
+
+fn roll(rng: &mut Dice) -> Workload {
     // The latest forks have the most that can go wrong.
     let oldest = if rng.random_bool(0.35) { fork::FORKS.len() - 3 } else { 0 };
     let spec = fork::FORKS[rng.random_range(oldest..fork::FORKS.len())];
-    let (world, empty) = World::new(&mut rng, spec);
+    let (world, empty) = World::new(rng, spec);
     // Long blocks are where most dependencies are, short ones are quicker to understand.
     let length = if rng.random_bool(0.3) { rng.random_range(1..8) } else { rng.random_range(8..41) };
-    let transactions = Generator::new(&mut rng, &world, &empty).generate(length);
+    let transactions = Generator::new(rng, &world, &empty).generate(length);
     Workload { transactions, ..empty }
 }
 
 /// The block of this fork and about this length that belongs to the seed; else as [`random_block`]. All of its senders
 /// but those that cannot be any have [`keys`].
 pub fn random_block_of(seed: u64, spec: SpecId, length: RangeInclusive<usize>) -> Workload {
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rng = Dice::new(seed);
     let (world, empty) = World::new(&mut rng, spec);
     let length = rng.random_range(length);
     let transactions = Generator::new(&mut rng, &world, &empty).generate(length);
@@ -73,6 +85,22 @@ mod tests {
             assert!(gas <= workload.env.gas_limit, "seed {seed}");
         }
         assert!(invalid > 100, "{invalid}");
+    }
+
+    #[test]
+    fn bytes_decide_before_the_seed_does() {
+        let seed = 7_u64;
+        let plain = random_block(seed);
+        let none = random_block_from(&seed.to_le_bytes());
+        assert_eq!((plain.transactions, plain.env), (none.transactions, none.env));
+        for byte in 0..=255 {
+            let bytes = [&seed.to_le_bytes()[..], &[byte; 300]].concat();
+            let workload = random_block_from(&bytes);
+            assert_eq!(workload.transactions, random_block_from(&bytes).transactions);
+            sequential::execute(&workload);
+        }
+        let fork = |byte| random_block_from(&[[0; 8], [byte; 8]].concat()).cfg.spec;
+        assert_ne!(fork(0), fork(255));
     }
 
     #[test]

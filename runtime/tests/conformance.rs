@@ -13,7 +13,12 @@ use std::{
 
 use counterpoint::{
     Block, ExecuteError, Runtime,
-    cli::{blocktest, compare::same_error, fixture::Verdict, sequential::SequentialEngine},
+    cli::{
+        blocktest,
+        compare::same_error,
+        fixture::{File, Verdict},
+        sequential::SequentialEngine,
+    },
     ethereum::{Engine, Executions},
 };
 
@@ -97,9 +102,10 @@ fn every_block_agrees_in_every_way() {
     collect(folder.path(), &mut files);
     let mut cases = 0;
     for file in files {
+        let file = File::read(&file).expect("the file can be read");
         for case in blocktest::run(&file, &&agreement, &|_, _| true).expect("the file is a fixture") {
             cases += 1;
-            assert_eq!(case.verdict, Verdict::Passed, "{}: {}", file.display(), case.case);
+            assert_eq!(case.verdict, Verdict::Passed, "{}: {}", file.path().display(), case.case);
         }
     }
     let blocks = agreement.blocks.into_inner();

@@ -1,13 +1,14 @@
 //! The parts that random programs are made of.
 
 use alloy_primitives::{Address, U256};
-use rand::{Rng, rngs::StdRng};
+use rand::Rng;
 use revm::{
     bytecode::opcode::*,
     primitives::hardfork::{SpecId, SpecId::*},
 };
 
 use super::{
+    dice::Dice,
     fixed,
     world::{SMALL, World},
 };
@@ -97,7 +98,7 @@ const PARTS: [(Part, u32, SpecId); 35] = [
 
 impl Part {
     /// A part that the fork has, or now and then one that it does not know yet.
-    pub(super) fn pick(rng: &mut StdRng, spec: SpecId) -> Self {
+    pub(super) fn pick(rng: &mut Dice, spec: SpecId) -> Self {
         let early = rng.random_bool(0.01);
         let known = |since: SpecId| early || spec.is_enabled_in(since);
         let total = PARTS.iter().filter(|part| known(part.2)).map(|part| part.1).sum();
@@ -113,7 +114,7 @@ impl Part {
 }
 
 /// Appends the part. It leaves the stack as it was.
-pub(super) fn emit(asm: &mut Asm, rng: &mut StdRng, world: &World, part: Part) {
+pub(super) fn emit(asm: &mut Asm, rng: &mut Dice, world: &World, part: Part) {
     let slot = rng.random_range(0..SLOTS);
     let other = rng.random_range(0..SLOTS);
     let any = world.any(rng);
@@ -207,13 +208,13 @@ pub(super) fn emit(asm: &mut Asm, rng: &mut StdRng, world: &World, part: Part) {
     };
 }
 
-fn without_value<'a>(asm: &'a mut Asm, rng: &mut StdRng, target: Address, gas: u64, call: u8) -> &'a mut Asm {
+fn without_value<'a>(asm: &'a mut Asm, rng: &mut Dice, target: Address, gas: u64, call: u8) -> &'a mut Asm {
     let input = if rng.random_bool(0.3) { 32 } else { 0 };
     asm.num(32).num(0).num(input).num(0).address(target).num(gas).ops(&[call])
 }
 
 /// Value, offset and length for a creation of the child, or of something that fails.
-fn create<'a>(asm: &'a mut Asm, rng: &mut StdRng) -> &'a mut Asm {
+fn create<'a>(asm: &'a mut Asm, rng: &mut Dice) -> &'a mut Asm {
     let init = match rng.random_range(0..8) {
         0 => vec![INVALID],
         // Deploys nothing.
@@ -229,7 +230,7 @@ fn create<'a>(asm: &'a mut Asm, rng: &mut StdRng) -> &'a mut Asm {
 }
 
 /// Calls a precompile with input that it accepts, mostly, and leaves its output.
-fn precompile<'a>(asm: &'a mut Asm, rng: &mut StdRng) -> &'a mut Asm {
+fn precompile<'a>(asm: &'a mut Asm, rng: &mut Dice) -> &'a mut Asm {
     let (address, input) = match rng.random_range(0..6) {
         // A digest that anyone signed, recovered or not.
         0 => (1, [[0x11; 32], word(27), [0x22; 32], [0x33; 32]].concat()),
@@ -250,7 +251,7 @@ fn word(value: u64) -> [u8; 32] {
 }
 
 /// Destroys itself in favour of itself, the caller, the beneficiary or another, mostly only now and then.
-fn destruct<'a>(asm: &'a mut Asm, rng: &mut StdRng, any: Address) -> &'a mut Asm {
+fn destruct<'a>(asm: &'a mut Asm, rng: &mut Dice, any: Address) -> &'a mut Asm {
     let choice = rng.random_range(0..5);
     let body = move |asm: &mut Asm| {
         match choice {

@@ -1,16 +1,19 @@
 //! Making a valid transaction invalid, in every way that there is.
 
 use alloy_primitives::{B256, Bytes, TxKind, U256};
-use rand::{Rng, rngs::StdRng};
+use rand::Rng;
 use revm::{
     context::TxEnv,
     primitives::hardfork::SpecId::{self, *},
 };
 
-use super::world::{GAS_LIMIT, World};
+use super::{
+    dice::Dice,
+    world::{GAS_LIMIT, World},
+};
 
 /// Spoils the transaction. Now and then it stays valid: a nonce of zero has none below.
-pub(super) fn spoil(rng: &mut StdRng, world: &World, mut transaction: TxEnv) -> TxEnv {
+pub(super) fn spoil(rng: &mut Dice, world: &World, mut transaction: TxEnv) -> TxEnv {
     let has = |spec: SpecId| world.spec.is_enabled_in(spec);
     let dynamic = transaction.tx_type == 2;
     match rng.random_range(0..20) {

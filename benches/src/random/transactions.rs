@@ -1,7 +1,7 @@
 //! The transactions of a random block, each made for the state that the earlier ones left.
 
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
-use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use rand::{Rng, seq::IndexedRandom};
 use revm::{
     Database, ExecuteCommitEvm, MainBuilder, MainnetEvm,
     context::{ContextTr, TxEnv, result::EVMError, transaction::AccessListItem},
@@ -11,6 +11,7 @@ use revm::{
 };
 
 use super::{
+    dice::Dice,
     fixed, spoil,
     world::{SMALL, World, to},
 };
@@ -24,7 +25,7 @@ use crate::{
 /// Makes transactions and executes them as it goes.
 #[derive(Debug)]
 pub(super) struct Generator<'a> {
-    pub(super) rng: &'a mut StdRng,
+    pub(super) rng: &'a mut Dice,
     pub(super) world: &'a World,
     evm: MainnetEvm<MainnetContext<SourceState<'a>>>,
     transactions: Vec<TxEnv>,
@@ -34,7 +35,7 @@ pub(super) struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    pub(super) fn new(rng: &'a mut StdRng, world: &'a World, start: &'a Workload) -> Self {
+    pub(super) fn new(rng: &'a mut Dice, world: &'a World, start: &'a Workload) -> Self {
         let evm = sequential::context(start).build_mainnet();
         Self { rng, world, evm, transactions: Vec::new(), length: 0, made: Vec::new() }
     }

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, address, keccak256};
 use counterpoint_state::MemorySource;
-use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use rand::{Rng, seq::IndexedRandom};
 use revm::{
     bytecode::Bytecode,
     primitives::hardfork::{SpecId, SpecId::*},
@@ -10,6 +10,7 @@ use revm::{
 };
 
 use super::{
+    dice::Dice,
     fixed, keys,
     snippets::{self, Part},
 };
@@ -69,7 +70,7 @@ impl World {
     ];
 
     /// The addresses, and a block without transactions that holds their state.
-    pub(super) fn new(rng: &mut StdRng, spec: SpecId) -> (Self, Workload) {
+    pub(super) fn new(rng: &mut Dice, spec: SpecId) -> (Self, Workload) {
         let numbered = |base: u64, count: u64| -> Vec<Address> {
             (0..count).map(|i| Address::from_word(B256::from(U256::from(base + i)))).collect()
         };
@@ -111,14 +112,14 @@ impl World {
     }
 
     /// A contract that exists before the block.
-    pub(super) fn contract(&self, rng: &mut StdRng) -> Address {
+    pub(super) fn contract(&self, rng: &mut Dice) -> Address {
         let fixed = Self::FIXED[rng.random_range(0..Self::FIXED.len())];
         if rng.random_bool(0.5) { fixed } else { *self.programs.choose(rng).unwrap_or(&fixed) }
     }
 
     /// Any address that means something in this block.
-    pub(super) fn any(&self, rng: &mut StdRng) -> Address {
-        let from = |list: &[Address], rng: &mut StdRng| list[rng.random_range(0..list.len())];
+    pub(super) fn any(&self, rng: &mut Dice) -> Address {
+        let from = |list: &[Address], rng: &mut Dice| list[rng.random_range(0..list.len())];
         if let Some(rich) = self.rich.filter(|_| rng.random_bool(0.2)) {
             return rich;
         }
@@ -134,7 +135,7 @@ impl World {
         }
     }
 
-    fn state(&self, rng: &mut StdRng) -> Workload {
+    fn state(&self, rng: &mut Dice) -> Workload {
         let env = fork::block_env(self.spec, self.beneficiary, GAS_LIMIT, self.base_fee);
         let number = env.number.saturating_to::<u64>();
         let mut source = MemorySource::new();
@@ -171,7 +172,7 @@ impl World {
         Workload { env, cfg: fork::cfg_env(self.spec), transactions: Vec::new(), source }
     }
 
-    fn insert_sender(&self, rng: &mut StdRng, source: &mut MemorySource, index: usize, sender: Address) {
+    fn insert_sender(&self, rng: &mut Dice, source: &mut MemorySource, index: usize, sender: Address) {
         let ether = U256::from(10).pow(U256::from(18));
         let balance = match rng.random_range(0..20) {
             // At least one can pay for the others.
@@ -196,7 +197,7 @@ impl World {
         source.insert_account(sender, info, []);
     }
 
-    fn code(&self, rng: &mut StdRng, contract: Address) -> Bytes {
+    fn code(&self, rng: &mut Dice, contract: Address) -> Bytes {
         match contract {
             Self::COUNTER => fixed::counter(),
             Self::FACTORY => fixed::factory(),
@@ -210,7 +211,7 @@ impl World {
     }
 
     /// Code of a few random parts.
-    pub(super) fn program(&self, rng: &mut StdRng) -> Bytes {
+    pub(super) fn program(&self, rng: &mut Dice) -> Bytes {
         let mut asm = Asm::new();
         for _ in 0..rng.random_range(1..6) {
             let part = Part::pick(rng, self.spec);
@@ -219,7 +220,7 @@ impl World {
         asm.build()
     }
 
-    fn contract_info(&self, rng: &mut StdRng, code: Bytes) -> AccountInfo {
+    fn contract_info(&self, rng: &mut Dice, code: Bytes) -> AccountInfo {
         let balance = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..10 * SMALL) };
         // From Spurious Dragon on a new contract's nonce is 1.
         let nonce = u64::from(self.spec.is_enabled_in(SPURIOUS_DRAGON));
@@ -227,7 +228,7 @@ impl World {
         info.with_code(Bytecode::new_legacy(code))
     }
 
-    fn insert_market(&self, rng: &mut StdRng, source: &mut MemorySource) {
+    fn insert_market(&self, rng: &mut Dice, source: &mut MemorySource) {
         let owner = self.senders[0];
         let reserves = [0; 2].map(|_| rng.random_range(1_000_000..1_000_000_000_000_u128));
         for (index, token) in self.tokens.into_iter().enumerate() {
@@ -250,13 +251,13 @@ impl World {
 }
 
 /// Some slots with values; most of what is read was never written.
-fn storage(rng: &mut StdRng) -> Vec<(U256, U256)> {
+fn storage(rng: &mut Dice) -> Vec<(U256, U256)> {
     let count = if rng.random_bool(0.4) { 0 } else { rng.random_range(1..6) };
     (0..count).map(|_| (U256::from(rng.random_range(0..8)), U256::from(rng.random_range(1..100)))).collect()
 }
 
 /// What stands where a factory will put a child: nothing, money, leftovers, or the child itself.
-fn insert_child(rng: &mut StdRng, source: &mut MemorySource, child: Address) {
+fn insert_child(rng: &mut Dice, source: &mut MemorySource, child: Address) {
     let leftovers = [(fixed::UNWRITTEN, 1_000), (4, 2_000), (0, 3_000)];
     let leftovers = leftovers.map(|(slot, value)| (U256::from(slot), U256::from(value)));
     let money = AccountInfo::from_balance(U256::from(rng.random_range(1..SMALL)));

@@ -4,11 +4,13 @@
 //! is executed under; [`sequential`] executes it with plain revm; [`compare`] and [`header`] check
 //! Counterpoint's outcome against that and against the block's own header; [`report`] says how it went.
 //!
-//! [`statetest`] and [`blocktest`] execute Ethereum's test [`fixture`]s, on the chains that [`network`] knows by name.
+//! [`statetest`] and [`blocktest`] execute Ethereum's test [`fixture`]s, on the chains that [`network`] knows by name, with
+//! an [`executor`].
 
 pub mod blockfile;
 pub mod blocktest;
 pub mod compare;
+pub mod executor;
 pub mod fixture;
 pub mod forks;
 pub mod header;

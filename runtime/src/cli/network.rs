@@ -10,42 +10,42 @@ use serde::Deserialize;
 use super::fixture::Quantity;
 use crate::ethereum::Rules;
 
-/// The forks by the names in use, without separators and in small letters.
-const NAMES: [(&str, Fork); 34] = [
-    ("frontier", Fork::Frontier),
-    ("homestead", Fork::Homestead),
-    ("dao", Fork::Dao),
-    ("daofork", Fork::Dao),
-    ("eip150", Fork::Tangerine),
-    ("tangerine", Fork::Tangerine),
-    ("tangerinewhistle", Fork::Tangerine),
-    ("eip158", Fork::SpuriousDragon),
-    ("spuriousdragon", Fork::SpuriousDragon),
-    ("byzantium", Fork::Byzantium),
-    ("constantinople", Fork::Constantinople),
-    ("constantinoplefix", Fork::Petersburg),
-    ("petersburg", Fork::Petersburg),
-    ("stpetersburg", Fork::Petersburg),
-    ("istanbul", Fork::Istanbul),
-    ("muirglacier", Fork::MuirGlacier),
-    ("berlin", Fork::Berlin),
-    ("london", Fork::London),
-    ("arrowglacier", Fork::ArrowGlacier),
-    ("grayglacier", Fork::GrayGlacier),
-    ("merge", Fork::Paris),
-    ("paris", Fork::Paris),
-    ("shanghai", Fork::Shanghai),
-    ("shapella", Fork::Shanghai),
-    ("cancun", Fork::Cancun),
-    ("prague", Fork::Prague),
-    ("osaka", Fork::Osaka),
-    ("bpo1", Fork::Bpo1),
-    ("bpo2", Fork::Bpo2),
-    ("bpo3", Fork::Bpo3),
-    ("bpo4", Fork::Bpo4),
-    ("bpo5", Fork::Bpo5),
-    ("amsterdam", Fork::Amsterdam),
-    ("glamsterdam", Fork::Amsterdam),
+/// The forks by the names in use. Separators and capitals do not matter.
+pub const NAMES: [(&str, Fork); 34] = [
+    ("Frontier", Fork::Frontier),
+    ("Homestead", Fork::Homestead),
+    ("Dao", Fork::Dao),
+    ("DAOFork", Fork::Dao),
+    ("EIP150", Fork::Tangerine),
+    ("Tangerine", Fork::Tangerine),
+    ("TangerineWhistle", Fork::Tangerine),
+    ("EIP158", Fork::SpuriousDragon),
+    ("SpuriousDragon", Fork::SpuriousDragon),
+    ("Byzantium", Fork::Byzantium),
+    ("Constantinople", Fork::Constantinople),
+    ("ConstantinopleFix", Fork::Petersburg),
+    ("Petersburg", Fork::Petersburg),
+    ("StPetersburg", Fork::Petersburg),
+    ("Istanbul", Fork::Istanbul),
+    ("MuirGlacier", Fork::MuirGlacier),
+    ("Berlin", Fork::Berlin),
+    ("London", Fork::London),
+    ("ArrowGlacier", Fork::ArrowGlacier),
+    ("GrayGlacier", Fork::GrayGlacier),
+    ("Merge", Fork::Paris),
+    ("Paris", Fork::Paris),
+    ("Shanghai", Fork::Shanghai),
+    ("Shapella", Fork::Shanghai),
+    ("Cancun", Fork::Cancun),
+    ("Prague", Fork::Prague),
+    ("Osaka", Fork::Osaka),
+    ("BPO1", Fork::Bpo1),
+    ("BPO2", Fork::Bpo2),
+    ("BPO3", Fork::Bpo3),
+    ("BPO4", Fork::Bpo4),
+    ("BPO5", Fork::Bpo5),
+    ("Amsterdam", Fork::Amsterdam),
+    ("Glamsterdam", Fork::Amsterdam),
 ];
 
 /// No block has more blobs, whatever a fixture says.
@@ -61,11 +61,10 @@ pub struct UnknownNetwork(pub String);
 
 /// The fork of this name.
 pub fn fork(name: &str) -> Result<Fork, UnknownNetwork> {
-    let plain: String =
-        name.chars().filter(|c| !matches!(c, ' ' | '-' | '_')).flat_map(char::to_lowercase).collect();
+    let plain: String = name.chars().filter(|c| !matches!(c, ' ' | '-' | '_')).collect();
     NAMES
         .iter()
-        .find(|(known, _)| *known == plain)
+        .find(|(known, _)| known.eq_ignore_ascii_case(&plain))
         .map(|(_, fork)| *fork)
         .ok_or_else(|| UnknownNetwork(name.to_owned()))
 }
@@ -77,6 +76,8 @@ pub struct Config {
     /// The chain's id.
     #[serde(alias = "chainId")]
     pub chainid: Option<Quantity>,
+    /// The chain's name.
+    pub network: Option<String>,
     /// Blob parameters by fork.
     pub blob_schedule: BTreeMap<String, BlobSchedule>,
 }

@@ -16,5 +16,5 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Status {
-    suite::run(&arguments.suite, |path, runtime, wanted| blocktest::run(path, runtime, wanted))
+    suite::run(&arguments.suite, |file, executor, wanted| blocktest::run(file, &executor, wanted))
 }

@@ -16,7 +16,8 @@ use clap::Args;
 use counterpoint::{
     Runtime,
     cli::{
-        fixture::{Case, FileError, Verdict},
+        executor::Executor,
+        fixture::{Case, File, FileError, Verdict},
         network::{Config, Network},
     },
 };
@@ -53,6 +54,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_WORKERS))]
     jobs: Option<u16>,
 
+    /// Execute with plain sequential revm instead, to compare what it takes. It does not have EIP-7610.
+    #[arg(long, conflicts_with = "workers")]
+    sequential: bool,
+
     /// Write one JSON object for each case and one for the sums, instead of text.
     #[arg(long)]
     json: bool,
@@ -64,7 +69,8 @@ pub(crate) struct Arguments {
 }
 
 /// Executes the wanted cases of a file.
-pub(crate) type RunFile = fn(&Path, &Runtime, &dyn Fn(&str, &str) -> bool) -> Result<Vec<Case>, FileError>;
+pub(crate) type RunFile =
+    fn(&File, Executor<'_>, &dyn Fn(&str, &str) -> bool) -> Result<Vec<Case>, FileError>;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, run_file: RunFile) -> Status {
@@ -88,6 +94,8 @@ pub(crate) fn run(arguments: &Arguments, run_file: RunFile) -> Status {
         Some(seed) => builder.chaos(seed),
         None => builder,
     };
+    // Nobody would use it.
+    let builder = if arguments.sequential { builder.workers(1) } else { builder };
     let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => return bad_input(format_args!("cannot start {workers} workers: {error}")),
@@ -101,7 +109,8 @@ pub(crate) fn run(arguments: &Arguments, run_file: RunFile) -> Status {
         sums: Sums::default(),
         status: Status::Agrees,
     };
-    let work = Work { files: &files, next: AtomicUsize::new(0), runtime: &runtime, arguments, run_file };
+    let executor = if arguments.sequential { Executor::Sequential } else { Executor::Parallel(&runtime) };
+    let work = Work { files: &files, next: AtomicUsize::new(0), executor, arguments, run_file };
     match suite.all(&work, jobs.min(files.len())) {
         Ok(()) => suite.status,
         // Whoever reads our output has seen enough.
@@ -147,7 +156,7 @@ fn descend(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> io::Result<()>
 struct Work<'a> {
     files: &'a [PathBuf],
     next: AtomicUsize,
-    runtime: &'a Runtime,
+    executor: Executor<'a>,
     arguments: &'a Arguments,
     run_file: RunFile,
 }
@@ -159,7 +168,7 @@ impl<'a> Work<'a> {
         // Relaxed: the counter alone says whose file it is.
         while let Some(path) = self.files.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let wanted = |case: &str, fork: &str| self.wants(path, case, fork);
-            let result = (self.run_file)(path, self.runtime, &wanted);
+            let result = File::read(path).and_then(|file| (self.run_file)(&file, self.executor, &wanted));
             if results.send((path, result)).is_err() {
                 return;
             }

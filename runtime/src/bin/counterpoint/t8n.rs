@@ -9,10 +9,16 @@ use std::{
     thread,
 };
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use counterpoint::{
     Runtime,
-    cli::t8n::{Input, Options, Output, T8nError, transition},
+    cli::{
+        network,
+        t8n::{Input, Options, Output, T8nError, transition},
+    },
 };
 use serde_json::{Map, Value};
 
@@ -20,8 +26,8 @@ use crate::{output::complain, replay::MOST_WORKERS};
 
 /// Execute a block that is given as JSON and write the state after it, as `evm t8n` does.
 ///
-/// An input called `stdin` is a field (`alloc`, `env`, `txs`) of one JSON object on standard input; an output called
-/// `stdout` becomes one (`alloc`, `result`, `body`) of one object on standard output. Exits with 0, or with 2 if the
+/// An input called `stdin` is a field (`alloc`, `env`, `txs` or `txsRlp`) of one JSON object on standard input; an output
+/// called `stdout` or `stderr` becomes one (`alloc`, `result`, `body`) of one object on standard output or error. Exits with 0, or with 2 if the
 /// block cannot be executed, 3 for a bad environment or fork, 4 if the hash of a block is missing, 10 for bad JSON, 11
 /// for a file that cannot be read or written, 12 for bad RLP.
 #[derive(Debug, Args)]
@@ -43,22 +49,23 @@ pub(crate) struct Arguments {
     blob_params: Option<PathBuf>,
 
     /// Where the outputs are written.
-    #[arg(long = "output.basedir", value_name = "FOLDER")]
+    #[arg(long = "output.basedir", value_name = "FOLDER", value_parser = any_name())]
     basedir: Option<PathBuf>,
 
     /// The accounts after the block.
-    #[arg(long = "output.alloc", value_name = "FILE", default_value = "alloc.json")]
+    #[arg(long = "output.alloc", value_name = "FILE", value_parser = any_name(), default_value = "alloc.json")]
     output_alloc: PathBuf,
 
     /// Roots, receipts and what was rejected.
-    #[arg(long = "output.result", value_name = "FILE", default_value = "result.json")]
+    #[arg(long = "output.result", value_name = "FILE", value_parser = any_name(), default_value = "result.json")]
     output_result: PathBuf,
 
     /// The transactions that are part of the block, as hex of their RLP. Not written unless it is named.
-    #[arg(long = "output.body", value_name = "FILE")]
+    #[arg(long = "output.body", value_name = "FILE", value_parser = any_name())]
     output_body: Option<PathBuf>,
 
-    /// The fork, such as Cancun, or the chain, such as ParisToShanghaiAtTime15k.
+    /// The fork, or the chain, such as ParisToShanghaiAtTime15k.
+    #[arg(long_help = fork_help())]
     #[arg(long = "state.fork", value_name = "NAME", default_value = "GrayGlacier")]
     fork: String,
 
@@ -144,13 +151,30 @@ impl Inputs {
                 empty.insert(object)
             }
         };
-        // The RLP of transactions has a field of its own.
-        let value = match stdin.remove(field) {
-            None if field == "txs" => stdin.remove("txsRlp"),
-            value => value,
-        };
-        value.ok_or_else(|| T8nError::json("stdin", format!("no field {field:?}")))
+        match field {
+            // Their RLP has a field of its own, which comes first.
+            "txs" => {
+                let rlp =
+                    stdin.remove("txsRlp").filter(|rlp| rlp.as_str().is_some_and(|rlp| !rlp.is_empty()));
+                Ok(rlp.or_else(|| stdin.remove(field)).unwrap_or_default())
+            }
+            "alloc" => Ok(stdin.remove(field).unwrap_or_else(|| Map::new().into())),
+            _ => stdin.remove(field).ok_or_else(|| T8nError::json("stdin", format!("no field {field:?}"))),
+        }
     }
+}
+
+/// The name of a file or folder, or none at all.
+fn any_name() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Lists the forks: whoever drives transition tools looks for their names here.
+fn fork_help() -> String {
+    format!(
+        "The fork, or the chain, such as ParisToShanghaiAtTime15k.\n\nForks, some of them by several names: {}",
+        network::NAMES.map(|(name, _)| name).join(", ")
+    )
 }
 
 fn write(arguments: &Arguments, output: Output) -> Result<(), T8nError> {
@@ -158,7 +182,7 @@ fn write(arguments: &Arguments, output: Output) -> Result<(), T8nError> {
     if arguments.basedir.is_some() {
         fs::create_dir_all(base).map_err(|error| T8nError::io(base, error))?;
     }
-    let mut printed = Map::new();
+    let (mut stdout, mut stderr) = (Map::new(), Map::new());
     let outputs = [
         (Some(&arguments.output_alloc), "alloc", output.alloc),
         (Some(&arguments.output_result), "result", output.result),
@@ -167,7 +191,10 @@ fn write(arguments: &Arguments, output: Output) -> Result<(), T8nError> {
     for (path, name, value) in outputs {
         match path {
             Some(path) if path.as_os_str() == "stdout" => {
-                printed.insert(name.to_owned(), value);
+                stdout.insert(name.to_owned(), value);
+            }
+            Some(path) if path.as_os_str() == "stderr" => {
+                stderr.insert(name.to_owned(), value);
             }
             // An empty name is none.
             Some(path) if !path.as_os_str().is_empty() => {
@@ -179,9 +206,14 @@ fn write(arguments: &Arguments, output: Output) -> Result<(), T8nError> {
             _ => {}
         }
     }
-    if printed.is_empty() {
+    print(io::stdout(), "stdout", &stdout)?;
+    print(io::stderr(), "stderr", &stderr)
+}
+
+fn print(mut to: impl Write, name: &str, fields: &Map<String, Value>) -> Result<(), T8nError> {
+    if fields.is_empty() {
         return Ok(());
     }
-    let text = serde_json::to_string_pretty(&printed).map_err(|error| T8nError::json("stdout", error))?;
-    writeln!(io::stdout(), "{text}").map_err(|error| T8nError::io(Path::new("stdout"), error))
+    let text = serde_json::to_string_pretty(fields).map_err(|error| T8nError::json(name, error))?;
+    writeln!(to, "{text}").map_err(|error| T8nError::io(Path::new(name), error))
 }

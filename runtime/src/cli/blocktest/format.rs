@@ -6,18 +6,15 @@ use revm::primitives::{B256, Bytes};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cli::{fixture::Alloc, network::Config};
-
-/// What a file holds under a name.
-pub(super) enum Entry {
-    Test(Box<Test>),
-    /// Another kind of test.
-    Other(String),
-}
+use crate::cli::{
+    fixture::{self, Alloc},
+    network::Config,
+};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Test {
-    pub(super) network: String,
+    #[serde(default)]
+    network: Option<String>,
     #[serde(default)]
     pub(super) config: Config,
     #[serde(rename = "genesisRLP")]
@@ -32,6 +29,21 @@ pub(super) struct Test {
     pub(super) seal: Option<String>,
     #[serde(rename = "postStateHash", default)]
     pub(super) post_hash: Option<B256>,
+}
+
+impl Test {
+    /// The name of its chain, which newer files have in the configuration too, and may leave out here.
+    pub(super) fn network(&self) -> &str {
+        self.network.as_deref().or(self.config.network.as_deref()).unwrap_or_default()
+    }
+}
+
+impl fixture::Test for Test {
+    const KIND: &'static str = "block test";
+
+    fn is_one(value: &Value) -> bool {
+        value.get("blocks").is_some() && value.get("genesisRLP").is_some()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,18 +83,4 @@ impl Block {
             (_, exception) => Fate::Invalid(exception),
         }
     }
-}
-
-/// The tests in a file.
-pub(super) fn read(text: &str) -> serde_json::Result<Vec<(String, Entry)>> {
-    let entries: BTreeMap<String, Value> = serde_json::from_str(text)?;
-    let entry = |(name, value): (String, Value)| {
-        let entry = if value.get("blocks").is_some() && value.get("genesisRLP").is_some() {
-            Entry::Test(serde_json::from_value(value)?)
-        } else {
-            Entry::Other(crate::cli::fixture::kind(&value))
-        };
-        Ok((name, entry))
-    };
-    entries.into_iter().map(entry).collect()
 }

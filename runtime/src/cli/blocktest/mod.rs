@@ -3,17 +3,15 @@
 mod chain;
 mod format;
 
-use std::{fs, path::Path};
-
 use alloy_hardforks::EthereumHardfork as Fork;
 
 use super::{
-    fixture::{self, Case, FileError, Rejection, Verdict, is_expected},
+    fixture::{self, Case, File, FileError, Rejection, Verdict, is_expected},
     network::{NO_CONSTANTINOPLE, Network},
 };
 use crate::ethereum::Engine;
 use chain::Chain;
-use format::{Entry, Fate, Test};
+use format::{Fate, Test};
 
 /// Executes the cases of a file that `wanted` takes, by name and network.
 ///
@@ -21,30 +19,17 @@ use format::{Entry, Fate, Test};
 ///
 /// A file that is no block test. A case that does not come out as expected is no error.
 pub fn run(
-    path: &Path,
+    file: &File,
     engine: &impl Engine,
     wanted: &dyn Fn(&str, &str) -> bool,
 ) -> Result<Vec<Case>, FileError> {
-    let text = fs::read_to_string(path).map_err(|error| FileError::io(path, error))?;
-    let tests = format::read(&text).map_err(|error| FileError::json(path, error))?;
-    let mut cases = Vec::new();
-    for (name, test) in tests {
-        let (network, verdict) = match test {
-            Entry::Test(test) if wanted(&name, &test.network) => {
-                (test.network.clone(), execute(&test, engine))
-            }
-            Entry::Other(kind) if wanted(&name, "") => {
-                (String::new(), Verdict::Skipped(format!("not a block test, but {kind}")))
-            }
-            _ => continue,
-        };
-        cases.push(Case { file: path.to_owned(), case: name, fork: network, verdict });
-    }
-    Ok(cases)
+    fixture::run(file, wanted, |name, test: Test, cases| {
+        cases.run(name.to_owned(), test.network(), || execute(&test, engine));
+    })
 }
 
 fn execute(test: &Test, engine: &impl Engine) -> Verdict {
-    let network = match Network::new(&test.network, &test.config) {
+    let network = match Network::new(test.network(), &test.config) {
         Ok(network) => network,
         Err(error) => return Verdict::Skipped(error.to_string()),
     };
@@ -82,7 +67,7 @@ fn follow(test: &Test, network: Network, engine: &impl Engine) -> Result<(), Fai
         let imported = chain.import(engine, &block.rlp);
         let differs =
             |difference: String| Err(Failure::Differs(format!("block {place} of the file: {difference}")));
-        match (block.fate(&test.network), imported) {
+        match (block.fate(test.network()), imported) {
             (Fate::Valid(hash), Ok(got)) if got == hash => {}
             (Fate::Valid(hash), Ok(got)) => return differs(format!("hash {got} is not {hash}")),
             (Fate::Valid(_), Err(error)) => return differs(format!("rejected: {error}")),

@@ -7,16 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::{
-    fixture::{Alloc, Quantity, Quantity64},
+    fixture::{self, Alloc, Quantity, Quantity64},
     network::Config,
 };
-
-/// What a file holds under a name.
-pub(super) enum Entry {
-    Test(Box<Test>),
-    /// Another kind of test.
-    Other(String),
-}
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Test {
@@ -26,6 +19,14 @@ pub(super) struct Test {
     pub(super) post: BTreeMap<String, Vec<Expected>>,
     #[serde(default)]
     pub(super) config: Config,
+}
+
+impl fixture::Test for Test {
+    const KIND: &'static str = "state test";
+
+    fn is_one(value: &Value) -> bool {
+        value.get("post").is_some() && value.get("transaction").is_some()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,15 +92,15 @@ pub(super) struct AccessListItem {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Authorization {
-    pub(super) chain_id: Quantity,
+    pub(super) chain_id: String,
     pub(super) address: Address,
-    pub(super) nonce: Quantity,
+    pub(super) nonce: String,
     #[serde(default)]
-    pub(super) v: Option<Quantity>,
+    pub(super) v: Option<String>,
     #[serde(default)]
-    pub(super) y_parity: Option<Quantity>,
-    pub(super) r: Quantity,
-    pub(super) s: Quantity,
+    pub(super) y_parity: Option<String>,
+    pub(super) r: String,
+    pub(super) s: String,
 }
 
 /// What a case expects.
@@ -118,18 +119,4 @@ pub(super) struct Indexes {
     pub(super) data: usize,
     pub(super) gas: usize,
     pub(super) value: usize,
-}
-
-/// The tests in a file.
-pub(super) fn read(text: &str) -> serde_json::Result<Vec<(String, Entry)>> {
-    let entries: BTreeMap<String, Value> = serde_json::from_str(text)?;
-    let entry = |(name, value): (String, Value)| {
-        let entry = if value.get("post").is_some() && value.get("transaction").is_some() {
-            Entry::Test(serde_json::from_value(value)?)
-        } else {
-            Entry::Other(crate::cli::fixture::kind(&value))
-        };
-        Ok((name, entry))
-    };
-    entries.into_iter().map(entry).collect()
 }

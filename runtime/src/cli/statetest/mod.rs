@@ -3,7 +3,7 @@
 mod format;
 mod transaction;
 
-use std::{fs, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use alloy_hardforks::EthereumHardfork as Fork;
 use counterpoint_state::{MemorySource, SourceError, StateSource};
@@ -17,12 +17,12 @@ use revm::{
 
 use super::{
     compare,
-    fixture::{self, Case, FileError, Rejection, Verdict, is_expected},
+    executor::{Executed, Executor},
+    fixture::{self, Case, File, FileError, Rejection, Verdict, is_expected},
     network::{self, NO_CONSTANTINOPLE, Network, UnknownNetwork},
-    sequential::execute_sequential,
 };
 use crate::{
-    Block, ExecuteError, Mode, Runtime,
+    Block, ExecuteError, Mode,
     ethereum::{Rules, StateTrie, TransactionError},
 };
 use format::{Env, Expected, Test};
@@ -33,52 +33,34 @@ use format::{Env, Expected, Test};
 ///
 /// A file that is no state test. A case that does not come out as expected is no error.
 pub fn run(
-    path: &Path,
-    runtime: &Runtime,
+    file: &File,
+    executor: Executor<'_>,
     wanted: &dyn Fn(&str, &str) -> bool,
 ) -> Result<Vec<Case>, FileError> {
-    let text = fs::read_to_string(path).map_err(|error| FileError::io(path, error))?;
-    let tests = format::read(&text).map_err(|error| FileError::json(path, error))?;
-    let mut cases = Vec::new();
-    for (name, test) in tests {
-        let mut case = |case: String, fork: &str, verdict| {
-            cases.push(Case { file: path.to_owned(), case, fork: fork.to_owned(), verdict });
-        };
-        let test: Test = match test {
-            format::Entry::Test(test) => *test,
-            format::Entry::Other(kind) => {
-                if wanted(&name, "") {
-                    case(name, "", Verdict::Skipped(format!("not a state test, but {kind}")));
-                }
-                continue;
-            }
-        };
+    fixture::run(file, wanted, |name, test: Test, cases| {
         let mut state = None;
         for (fork, expected) in &test.post {
             for expected in expected {
                 let indexes = expected.indexes;
                 let full = format!("{name}[d{}g{}v{}]", indexes.data, indexes.gas, indexes.value);
-                if !wanted(&full, fork) {
-                    continue;
-                }
-                let (source, trie) = state.get_or_insert_with(|| {
-                    let source = fixture::state(&test.pre);
-                    let trie = StateTrie::new(&source);
-                    (Arc::new(TestSource(source)), trie)
-                });
-                let verdict = match execute(&test, fork, expected, source, trie, runtime) {
-                    Ok(()) => Verdict::Passed,
-                    Err(Failure::Network(error)) => Verdict::Skipped(error.to_string()),
-                    Err(Failure::Differs(_)) if is_constantinople(fork) => {
-                        Verdict::Skipped(NO_CONSTANTINOPLE.to_owned())
+                cases.run(full, fork, || {
+                    let (source, trie) = state.get_or_insert_with(|| {
+                        let source = fixture::state(&test.pre);
+                        let trie = StateTrie::new(&source);
+                        (Arc::new(TestSource(source)), trie)
+                    });
+                    match execute(&test, fork, expected, source, trie, executor) {
+                        Ok(()) => Verdict::Passed,
+                        Err(Failure::Network(error)) => Verdict::Skipped(error.to_string()),
+                        Err(Failure::Differs(_)) if is_constantinople(fork) => {
+                            Verdict::Skipped(NO_CONSTANTINOPLE.to_owned())
+                        }
+                        Err(Failure::Differs(difference)) => Verdict::Failed(difference),
                     }
-                    Err(Failure::Differs(difference)) => Verdict::Failed(difference),
-                };
-                case(full, fork, verdict);
+                });
             }
         }
-    }
-    Ok(cases)
+    })
 }
 
 fn is_constantinople(fork: &str) -> bool {
@@ -96,7 +78,7 @@ fn execute(
     expected: &Expected,
     source: &Arc<TestSource>,
     trie: &StateTrie,
-    runtime: &Runtime,
+    executor: Executor<'_>,
 ) -> Result<(), Failure> {
     // The number and time of the block do not matter: a state test's chain has one fork.
     let network = Network::new(fork, &test.config).map_err(Failure::Network)?;
@@ -109,7 +91,7 @@ fn execute(
         }
     };
     let block = block(&rules, &test.env, transaction, source);
-    let outcome = match runtime.execute(&block) {
+    let outcome = match executor.execute(&block) {
         Ok(outcome) => Ok(outcome),
         Err(ExecuteError::InvalidTransaction { cause, .. }) => {
             Err(Rejection::Transaction(TransactionError::Invalid(cause)))
@@ -118,9 +100,10 @@ fn execute(
     };
     match compare(test, &rules, expected, trie, &outcome) {
         None => Ok(()),
-        Some(difference) => {
-            Err(Failure::Differs(format!("{difference} ({})", blame(&block, source, &outcome))))
-        }
+        Some(difference) => match blame(&block, &outcome, executor) {
+            Some(blame) => Err(Failure::Differs(format!("{difference} ({blame})"))),
+            None => Err(Failure::Differs(difference)),
+        },
     }
 }
 
@@ -154,7 +137,7 @@ fn compare(
     rules: &Rules,
     expected: &Expected,
     trie: &StateTrie,
-    outcome: &Result<crate::Outcome, Rejection>,
+    outcome: &Result<Executed, Rejection>,
 ) -> Option<String> {
     let unchanged = BundleState::default();
     let mut logs: &[Log] = &[];
@@ -167,9 +150,9 @@ fn compare(
         }
         (Err(_), Some(_)) => {}
         (Ok(outcome), None) => {
-            bundle = &outcome.bundle;
+            bundle = outcome.bundle();
             logs =
-                outcome.transactions.first().and_then(|tx| tx.result()).map_or(&[], |result| result.logs());
+                outcome.transactions().first().and_then(|tx| tx.result()).map_or(&[], |result| result.logs());
         }
     }
     let touched = touch_beneficiary(test, rules, bundle);
@@ -216,21 +199,24 @@ fn touch_beneficiary(test: &Test, rules: &Rules, bundle: &BundleState) -> Option
     Some(bundle)
 }
 
-/// Whether sequential revm differs from the file in the same way.
-fn blame(block: &Block, source: &TestSource, outcome: &Result<crate::Outcome, Rejection>) -> String {
-    let sequential =
-        execute_sequential(&block.env, &block.cfg, &block.transactions, &source.0, block.mode, false);
-    let same = match (&sequential, outcome) {
-        (Ok(sequential), Ok(outcome)) => match compare::first_difference(sequential, outcome) {
-            None => true,
-            Some(difference) => return format!("sequential revm differs: {difference}"),
-        },
+/// Whether sequential revm differs from the file in the same way. `None` if it was sequential revm that did.
+fn blame(block: &Block, outcome: &Result<Executed, Rejection>, executor: Executor<'_>) -> Option<String> {
+    if matches!(executor, Executor::Sequential) {
+        return None;
+    }
+    let same = match (Executor::Sequential.execute(block), outcome) {
+        (Ok(Executed::Sequential(sequential)), Ok(Executed::Parallel(outcome))) => {
+            match compare::first_difference(&sequential, outcome) {
+                None => true,
+                Some(difference) => return Some(format!("sequential revm differs: {difference}")),
+            }
+        }
         (Err(sequential), Err(Rejection::Transaction(TransactionError::Invalid(got)))) => {
-            matches!(sequential, ExecuteError::InvalidTransaction { cause, .. } if cause == got)
+            matches!(sequential, ExecuteError::InvalidTransaction { cause, .. } if cause == *got)
         }
         _ => false,
     };
-    if same { "sequential revm agrees with this".into() } else { "sequential revm differs".to_owned() }
+    Some(if same { "sequential revm agrees with this" } else { "sequential revm differs" }.to_owned())
 }
 
 /// A state whose block hashes are those that state tests agree upon.

@@ -94,21 +94,24 @@ fn item(item: format::AccessListItem) -> AccessListItem {
     AccessListItem { address: item.address, storage_keys: item.storage_keys }
 }
 
+/// A field of an authorization, as a reason for a rejection.
+const AUTHORIZATION: &str = "authorizationList";
+
 type EitherAuthorization = Either<SignedAuthorization, RecoveredAuthorization>;
 
 fn authorization(authorization: &format::Authorization) -> Result<EitherAuthorization, &'static str> {
+    let number = |text: &str| Quantity::parse(text).ok_or(AUTHORIZATION);
     let inner = Authorization {
-        chain_id: authorization.chain_id.0,
+        chain_id: number(&authorization.chain_id)?.0,
         address: authorization.address,
-        nonce: authorization.nonce.to_u64().ok_or("nonce of an authorization")?,
+        nonce: number(&authorization.nonce)?.to_u64().ok_or(AUTHORIZATION)?,
     };
-    let parity = authorization.y_parity.or(authorization.v).unwrap_or_default();
+    let parity = authorization.y_parity.as_deref().or(authorization.v.as_deref());
+    let parity = number(parity.unwrap_or("0x0"))?;
+    let (r, s) = (number(&authorization.r)?.0, number(&authorization.s)?.0);
     // Anything but 0 and 1 is nobody's signature.
     let recovered = match u8::try_from(parity.0) {
-        Ok(parity @ (0 | 1)) => {
-            SignedAuthorization::new_unchecked(inner, parity, authorization.r.0, authorization.s.0)
-                .into_recovered()
-        }
+        Ok(parity @ (0 | 1)) => SignedAuthorization::new_unchecked(inner, parity, r, s).into_recovered(),
         _ => RecoveredAuthorization::new_unchecked(inner, RecoveredAuthority::Invalid),
     };
     Ok(Either::Right(recovered))

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::T8nError;
 use crate::{
-    cli::fixture::{Quantity, Quantity64},
+    cli::fixture::{Quantity, Quantity64, or_default},
     ethereum::{Ommer, Rules, difficulty, next_excess_blob_gas},
 };
 
@@ -55,17 +55,12 @@ pub(super) struct Env {
     pub(super) parent_beacon_block_root: Option<B256>,
     #[serde(default)]
     parent_hash: Option<B256>,
-    #[serde(default, deserialize_with = "or_none")]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) block_hashes: BTreeMap<BlockNumber, B256>,
-    #[serde(default, deserialize_with = "or_none")]
+    #[serde(default, deserialize_with = "or_default")]
     ommers: Vec<OmmerOf>,
     #[serde(default)]
     withdrawals: Option<Vec<WithdrawalOf>>,
-}
-
-/// `null` is as good as absent.
-fn or_none<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// A block's number as a key.

@@ -2,6 +2,7 @@
 
 mod env;
 mod error;
+mod rejection;
 mod result;
 mod transactions;
 
@@ -109,7 +110,7 @@ pub fn transition(engine: &impl Engine, input: Input, options: &Options) -> Resu
             Err(error) => rejected.push((index, error)),
             Ok(transaction) => match outcomes.next() {
                 Some(Ok(_)) => included.push(transaction),
-                Some(Err(cause)) => rejected.push((index, cause.to_string())),
+                Some(Err(cause)) => rejected.push((index, rejection::describe(cause))),
                 None => return Err(T8nError::Evm(format!("transaction {} has no outcome", valid.len()))),
             },
         }

@@ -106,10 +106,12 @@ impl Results<'_> {
                 "removed": false,
             })
         };
-        let (root, status) = match receipt.status_or_post_state() {
-            Eip658Value::PostState(root) => (json!(root), "0x0"),
-            Eip658Value::Eip658(status) => (json!("0x"), if status { "0x1" } else { "0x0" }),
+        let root = match receipt.status_or_post_state() {
+            Eip658Value::PostState(root) => json!(root),
+            Eip658Value::Eip658(_) => json!("0x"),
         };
+        // Also where the receipt itself has none.
+        let status = if result.is_success() { "0x1" } else { "0x0" };
         // Where the contract would be, be it deployed or not.
         let contract = if env.kind.is_create() { env.caller.create(env.nonce) } else { Address::default() };
         let mut fields = json!({

@@ -1,6 +1,6 @@
 //! The transactions, as JSON or RLP, signed or with the keys to sign them.
 
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip7702, TxLegacy};
+use alloy_consensus::{SignableTransaction, error::ValueError};
 use alloy_eips::{
     eip2930::{AccessList, AccessListItem},
     eip7702::{Authorization, SignedAuthorization},
@@ -9,6 +9,7 @@ use alloy_evm::FromRecoveredTx;
 use alloy_hardforks::EthereumHardfork as Fork;
 use alloy_primitives::Signature;
 use alloy_rlp::Decodable;
+use alloy_rpc_types_eth::{TransactionInput, TransactionRequest};
 use revm::{
     context::TxEnv,
     primitives::{Address, B256, Bytes, TxKind, U256},
@@ -16,7 +17,7 @@ use revm::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::T8nError;
+use super::{T8nError, rejection};
 use crate::{
     cli::{
         fixture::{Quantity, Quantity64},
@@ -32,7 +33,7 @@ pub(super) type Read = Result<(Transaction, TxEnv), String>;
 pub(super) fn read(rules: &Rules, txs: Value) -> Result<Vec<Read>, T8nError> {
     let with_sender = |transaction: Result<Transaction, String>| {
         let transaction = transaction?;
-        let sender = sender(rules, &transaction).map_err(|error| error.to_string())?;
+        let sender = sender(rules, &transaction).map_err(|error| rejection::describe(&error))?;
         let env = TxEnv::from_recovered_tx(&transaction, sender);
         Ok((transaction, env))
     };
@@ -53,6 +54,10 @@ pub(super) fn read(rules: &Rules, txs: Value) -> Result<Vec<Read>, T8nError> {
 /// The transactions in a list; one that cannot be decoded is left out as any other invalid one.
 fn decode(bytes: &[u8]) -> Result<Vec<Result<Transaction, String>>, T8nError> {
     let rlp = |error: alloy_rlp::Error| T8nError::Rlp(error.to_string());
+    // Nothing at all is no transactions.
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut rest = bytes;
     let mut list = alloy_rlp::Header::decode_bytes(&mut rest, true).map_err(rlp)?;
     if !rest.is_empty() {
@@ -154,78 +159,44 @@ impl Unsigned {
             None | Some("" | "0x") => TxKind::Create,
             Some(to) => TxKind::Call(to.parse().map_err(|_| format!("'to' is no address: {to:?}"))?),
         };
-        let called = || to.to().copied().ok_or(format!("type {tx_type} cannot create a contract"));
-        let input = self.input.or(self.data).unwrap_or_default();
+        if matches!(tx_type, 3 | 4) && to.is_create() {
+            return Err(format!("type {tx_type} cannot create a contract"));
+        }
         let fee = |fee: Option<Quantity>, name: &str| match fee {
-            Some(fee) => fee.to_u128().ok_or(format!("{name} is too large")),
-            None => Ok(0),
+            Some(fee) => fee.to_u128().map(Some).ok_or(format!("{name} is too large")),
+            None => Ok(Some(0)),
         };
-        let (nonce, gas_limit, value) = (self.nonce.0, self.gas.0, self.value.0);
-        let chain_id = self.chain_id.map_or(rules.chain_id, |id| id.0);
-        let access_list = access_list(self.access_list);
-        let max_fee_per_gas = fee(self.max_fee_per_gas, "maxFeePerGas")?;
-        let gas_price = fee(self.gas_price, "gasPrice")?;
-        let max_priority_fee_per_gas = fee(self.max_priority_fee_per_gas, "maxPriorityFeePerGas")?;
-        Ok(match tx_type {
-            0 => {
-                let protected = self.protected.unwrap_or(true) && rules.has(Fork::SpuriousDragon);
-                let chain_id = match signer {
-                    Signer::Signed(_) => signed_chain_id,
-                    Signer::Key(_) => protected.then_some(rules.chain_id),
-                };
-                finish(TxLegacy { chain_id, nonce, gas_price, gas_limit, to, value, input }, signer)?
-            }
-            1 => finish(
-                TxEip2930 { chain_id, nonce, gas_price, gas_limit, to, value, access_list, input },
-                signer,
-            )?,
-            2 => finish(
-                TxEip1559 {
-                    chain_id,
-                    nonce,
-                    gas_limit,
-                    max_fee_per_gas,
-                    max_priority_fee_per_gas,
-                    to,
-                    value,
-                    access_list,
-                    input,
-                },
-                signer,
-            )?,
-            3 => finish(
-                TxEip4844 {
-                    chain_id,
-                    nonce,
-                    gas_limit,
-                    max_fee_per_gas,
-                    max_priority_fee_per_gas,
-                    to: called()?,
-                    value,
-                    access_list,
-                    blob_versioned_hashes: self.blob_versioned_hashes.unwrap_or_default(),
-                    max_fee_per_blob_gas: fee(self.max_fee_per_blob_gas, "maxFeePerBlobGas")?,
-                    input,
-                },
-                signer,
-            )?,
-            4 => finish(
-                TxEip7702 {
-                    chain_id,
-                    nonce,
-                    gas_limit,
-                    max_fee_per_gas,
-                    max_priority_fee_per_gas,
-                    to: called()?,
-                    value,
-                    access_list,
-                    authorization_list: authorizations(self.authorization_list)?,
-                    input,
-                },
-                signer,
-            )?,
-            other => return Err(format!("transaction type {other} is not supported")),
-        })
+        let protected = self.protected.unwrap_or(true) && rules.has(Fork::SpuriousDragon);
+        let chain_id = match signer {
+            _ if !legacy => Some(self.chain_id.map_or(rules.chain_id, |id| id.0)),
+            Signer::Signed(_) => signed_chain_id,
+            Signer::Key(_) => protected.then_some(rules.chain_id),
+        };
+        // Each type takes its own of these.
+        let request = TransactionRequest {
+            chain_id,
+            nonce: Some(self.nonce.0),
+            gas: Some(self.gas.0),
+            gas_price: fee(self.gas_price, "gasPrice")?,
+            max_fee_per_gas: fee(self.max_fee_per_gas, "maxFeePerGas")?,
+            max_priority_fee_per_gas: fee(self.max_priority_fee_per_gas, "maxPriorityFeePerGas")?,
+            max_fee_per_blob_gas: fee(self.max_fee_per_blob_gas, "maxFeePerBlobGas")?,
+            to: Some(to),
+            value: Some(self.value.0),
+            input: TransactionInput::maybe_input(self.input.or(self.data)),
+            access_list: Some(access_list(self.access_list)),
+            blob_versioned_hashes: Some(self.blob_versioned_hashes.unwrap_or_default()),
+            authorization_list: Some(authorizations(self.authorization_list)?),
+            ..TransactionRequest::default()
+        };
+        match tx_type {
+            0 => finish(request.build_legacy(), signer),
+            1 => finish(request.build_2930(), signer),
+            2 => finish(request.build_1559(), signer),
+            3 => finish(request.build_4844_without_sidecar(), signer),
+            4 => finish(request.build_7702(), signer),
+            other => Err(format!("transaction type {other} is not supported")),
+        }
     }
 
     fn tx_type(&self) -> u64 {
@@ -264,11 +235,15 @@ impl Unsigned {
     }
 }
 
-fn finish<T>(transaction: T, signer: Signer) -> Result<Transaction, String>
+fn finish<T>(
+    transaction: Result<T, ValueError<TransactionRequest>>,
+    signer: Signer,
+) -> Result<Transaction, String>
 where
     T: SignableTransaction<Signature>,
     Transaction: From<alloy_consensus::Signed<T>>,
 {
+    let transaction = transaction.map_err(|error| error.to_string())?;
     let signature = match signer {
         Signer::Signed(signature) => signature,
         Signer::Key(key) => {
