@@ -1,5 +1,6 @@
 //! The `counterpoint` command.
 
+mod bench;
 mod blocktest;
 mod inputs;
 mod measure;
@@ -28,6 +29,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(replay::Arguments),
+    Bench(bench::Arguments),
     Statetest(statetest::Arguments),
     Blocktest(blocktest::Arguments),
     T8n(t8n::Arguments),
@@ -36,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments).into(),
+        Command::Bench(arguments) => bench::run(&arguments).into(),
         Command::Statetest(arguments) => statetest::run(&arguments).into(),
         Command::Blocktest(arguments) => blocktest::run(&arguments).into(),
         Command::T8n(arguments) => t8n::run(&arguments),
