@@ -8,9 +8,6 @@ interface ISentToken {
 
 /// Pays many at once, in ether or in a token.
 contract Multisend {
-    /// How many payments went out so far.
-    uint256 public payments;
-
     event Sent(address indexed sender, address indexed token, uint256 recipients, uint256 total);
 
     error LengthsDiffer(uint256 recipients, uint256 amounts);
@@ -26,7 +23,6 @@ contract Multisend {
             if (!sent) revert TransferFailed(to[i]);
         }
         if (total != msg.value) revert WrongPayment(msg.value, total);
-        payments += to.length;
         emit Sent(msg.sender, address(0), to.length, total);
     }
 
@@ -37,7 +33,6 @@ contract Multisend {
             total += amounts[i];
             if (!token.transferFrom(msg.sender, to[i], amounts[i])) revert TransferFailed(to[i]);
         }
-        payments += to.length;
         emit Sent(msg.sender, address(token), to.length, total);
     }
 }
