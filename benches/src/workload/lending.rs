@@ -226,7 +226,7 @@ mod tests {
         let knobs = Knobs { transactions: 41, ..Knobs::default() };
         let mut workload = cascade(&knobs);
         // The liquidations alone, without the sales between them.
-        let sold = |index: usize| index % 2 == 0;
+        let sold = |index: usize| index.is_multiple_of(2);
         let kept = workload.transactions.iter().enumerate().filter(|(index, _)| *index == 0 || !sold(*index));
         workload.transactions = kept.map(|(_, transaction)| transaction.clone()).collect();
         let results = sequential::execute(&workload).results;

@@ -69,45 +69,45 @@ mixes! {
         tokens::chained, "transfers of one token of which each passes on what the one before gave";
     SwapsIndependent "swaps-independent" { transactions: 6_400 } [repeated reverting]
         swaps::independent, "swaps, each on a pool and with tokens of its own";
-    SwapsOnePool "swaps-one-pool" { transactions: 9_000 } [repeated reverting]
+    SwapsOnePool "swaps-one-pool" { transactions: 13_300 } [repeated reverting]
         swaps::one_pool, "swaps on one pool";
-    SwapsManyPools "swaps-many-pools" { transactions: 9_000 } [pools tokens hot skew repeated reverting]
+    SwapsManyPools "swaps-many-pools" { transactions: 13_300 } [pools tokens hot skew repeated reverting]
         swaps::many_pools, "swaps on many pools, with a hot one";
-    SwapsMultiHop "swaps-multi-hop" { transactions: 4_000 } [tokens hot skew repeated reverting]
+    SwapsMultiHop "swaps-multi-hop" { transactions: 5_600 } [tokens hot skew repeated reverting]
         exchanges::multi_hop, "swaps through a router over two or three pools of a ring";
-    SwapsConcentrated "swaps-concentrated" { transactions: 6_000, pools: 4 } [pools hot skew repeated reverting]
+    SwapsConcentrated "swaps-concentrated" { transactions: 11_500, pools: 4 } [pools hot skew repeated reverting]
         exchanges::concentrated, "swaps and liquidity on pools with liquidity between prices";
-    SwapsStable "swaps-stable" { transactions: 9_000, pools: 4 } [pools hot skew repeated reverting]
+    SwapsStable "swaps-stable" { transactions: 11_300, pools: 4 } [pools hot skew repeated reverting]
         exchanges::stable, "swaps and liquidity on stable-swap pools";
-    OrderBook "order-book" { transactions: 6_000 } [repeated reverting]
+    OrderBook "order-book" { transactions: 11_000 } [repeated reverting]
         exchanges::order_book, "orders of one exchange with an order book, some matched at once";
-    LendingOneOracle "lending-one-oracle" { transactions: 9_000, pools: 4 } [pools hot skew repeated reverting]
+    LendingOneOracle "lending-one-oracle" { transactions: 16_000, pools: 4 } [pools hot skew repeated reverting]
         lending::one_oracle, "borrowing, repaying, supplying on several markets with one oracle";
-    LiquidationCascade "liquidation-cascade" { transactions: 8_000 } [reverting]
+    LiquidationCascade "liquidation-cascade" { transactions: 11_200 } [reverting]
         lending::cascade, "liquidations, each made possible by the sale of what the one before seized";
     YieldFarm "yield-farm" { transactions: 10_000, pools: 4 } [pools hot skew repeated reverting]
         records::farm, "stakes, withdrawals and harvests with a reward-per-unit index for each pool";
     NftDrop "nft-drop" { transactions: 6_000 } [repeated reverting]
         nfts::drop, "minting of one collection with sequential numbers";
-    NftBreeding "nft-breeding" { transactions: 4_500 } [repeated reverting]
+    NftBreeding "nft-breeding" { transactions: 7_300 } [repeated reverting]
         nfts::breeding, "births in a breeding game, numbered and with mixed genes";
-    Airdrop "airdrop" { transactions: 10_000 } [repeated reverting]
+    Airdrop "airdrop" { transactions: 11_900 } [repeated reverting]
         payouts::airdrop, "claims of one airdrop, with Merkle proofs and shared words of claimed bits";
-    Multisend "multisend" { transactions: 4_500 } [hot repeated reverting]
+    Multisend "multisend" { transactions: 5_500 } [hot repeated reverting]
         payouts::multisend, "payments of 2 to 12 at once, in ether or a token, the hot share to three accounts";
     Erc20FeeOnTransfer "erc20-fee-on-transfer" { transactions: 15_000 } [repeated reverting]
         payouts::fee_token, "transfers of a token with a fee for one account and a global counter";
-    DaoVote "dao-vote" { transactions: 10_000, pools: 4 } [pools hot skew repeated reverting]
+    DaoVote "dao-vote" { transactions: 15_400, pools: 4 } [pools hot skew repeated reverting]
         records::votes, "votes on a few proposals, the pools knob says how many";
-    SupplyChain "supply-chain" { transactions: 5_000 } [repeated reverting]
+    SupplyChain "supply-chain" { transactions: 7_800 } [repeated reverting]
         records::goods, "append-only records of items, and items handed on";
     BridgeInbox "bridge-inbox" { transactions: 5_000 } [repeated reverting]
         records::bridge, "deposits into a rollup's inbox, single and in batches, each hashed with all before";
-    FlashArbitrage "flash-arbitrage" { transactions: 4_000, pools: 9 } [pools hot skew repeated reverting]
+    FlashArbitrage "flash-arbitrage" { transactions: 6_300, pools: 9 } [pools hot skew repeated reverting]
         arbitrage::flash, "trades that open a gap between three pools, and flash loans that close it";
-    DefiDay "defi-day" { transactions: 13_000, pools: 12 } [accounts pools tokens hot skew reverting]
+    DefiDay "defi-day" { transactions: 15_700, pools: 12 } [accounts pools tokens hot skew reverting]
         day::day, "a weighted mix of all of these, with hot spots";
-    Defi "defi" { transactions: 13_000 } [accounts pools tokens hot skew]
+    Defi "defi" { transactions: 21_500 } [accounts pools tokens hot skew]
         defi::defi, "transfers, one kind of token, pools with liquidity coming and going";
     AdversarialShifting "adversarial-shifting" { transactions: 15_000, hot: 0.8 } [hot pools repeated reverting]
         adversarial::shifting, "one function; which earlier transaction each depends on changes all the time";

@@ -128,6 +128,55 @@ fn serial_mixes_are_one_chain() {
 }
 
 #[test]
+fn counters_and_sequences_put_all_in_a_row() {
+    for mix in
+        [Mix::NftDrop, Mix::NftBreeding, Mix::Airdrop, Mix::Erc20FeeOnTransfer, Mix::LiquidationCascade]
+    {
+        let contention = contention(mix, |_| {});
+        assert_eq!((contention.dependent, contention.depth), (299, 300), "{mix}: {contention:?}");
+    }
+    // All but some of who only reads, cancels, or has an account of their own.
+    for mix in [Mix::BridgeInbox, Mix::YieldFarm, Mix::OrderBook] {
+        let contention = contention(mix, |_| {});
+        assert!(contention.depth > 200, "{mix}: {contention:?}");
+    }
+}
+
+#[test]
+fn what_is_spread_over_several_is_contended_in_part() {
+    for mix in [
+        Mix::SwapsManyPools,
+        Mix::SwapsMultiHop,
+        Mix::SwapsConcentrated,
+        Mix::SwapsStable,
+        Mix::LendingOneOracle,
+        Mix::DaoVote,
+        Mix::FlashArbitrage,
+        Mix::DefiDay,
+        Mix::Defi,
+        Mix::SupplyChain,
+    ] {
+        let contention = contention(mix, |_| {});
+        assert!(contention.dependent >= 50, "{mix}: {contention:?}");
+        assert!((30..270).contains(&contention.depth), "{mix}: {contention:?}");
+        assert!(contention.hottest_slot >= 20, "{mix}: {contention:?}");
+    }
+    // More pools, fewer in a row.
+    for mix in
+        [Mix::SwapsManyPools, Mix::SwapsConcentrated, Mix::SwapsStable, Mix::LendingOneOracle, Mix::DaoVote]
+    {
+        let depth = |pools| {
+            contention(mix, |knobs| {
+                (knobs.pools, knobs.hot, knobs.skew, knobs.tokens) = (pools, 0.0, 0.0, 20)
+            })
+            .depth
+        };
+        let (one, many) = (depth(1), depth(20));
+        assert!(many < one / 2, "{mix}: {one} with one, {many} with 20");
+    }
+}
+
+#[test]
 fn hot_shares_are_what_the_hottest_slot_gets() {
     for mix in [Mix::Erc20HotRecipient, Mix::SwapsManyPools, Mix::AdversarialLate] {
         let hottest = |hot| {

@@ -75,7 +75,8 @@ enum Failure {
 struct Report {
     block: u64,
     transactions: usize,
-    gas_used: u64,
+    /// As the header says.
+    gas_used: Option<u64>,
     sequential_ms: f64,
     /// No number of workers is faster than this.
     critical_path_ms: f64,
@@ -291,7 +292,7 @@ fn summary(reports: &[Report]) -> String {
             let within = off.iter().filter(|off| **off <= 0.15).count();
             let _ = write!(
                 text,
-                ", measured {:.2}x, total off by {:+.1} %; blocks off by {:.1} % in the median, {within} of {} within 15 %",
+                ", measured {:.2}x, off by {:+.1} %; blocks off by {:.1} % in the median, {within} of {} by at most 15 %",
                 sequential / measured,
                 (predicted / measured - 1.0) * 100.0,
                 off[off.len() / 2] * 100.0,

@@ -252,7 +252,7 @@ fn is_plain(transaction: &TxEnv, state: &EvmState) -> bool {
 
 fn note_writes(state: &EvmState, index: usize, written: &mut HashMap<Place, usize>) {
     for (address, account) in state.iter().filter(|(_, account)| account.is_touched()) {
-        if account.info != *account.original_info() || account.is_created() || account.is_selfdestructed() {
+        if account.info != account.original_info() || account.is_created() || account.is_selfdestructed() {
             written.insert(Place::Account(*address), index);
         }
         for (slot, _) in account.changed_storage_slots() {
