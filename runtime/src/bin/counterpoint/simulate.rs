@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     measure: bool,
 
-    /// How often everything is executed that is measured.
+    /// How often everything is executed that is measured; the shortest run counts.
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
@@ -214,7 +214,7 @@ impl<'a> Simulation<'a> {
         let sequential = recording.sequential.as_secs_f64().max(1e-9);
         let predict = |workers: usize| {
             let Simulated { time, executions, parked } =
-                model::simulate(&recording.transactions, &costs, workers);
+                model::simulate(&recording.transactions, &costs, calibrate::workers_for(&block, workers));
             let run = measured.iter().find(|(with, _)| *with == workers);
             let seconds = run.map(|(_, run)| run.elapsed.as_secs_f64().max(1e-9));
             Prediction {

@@ -2,8 +2,9 @@
 //!
 //! A worker takes the frontier's transaction, else the lowest that is ready, else the next that has not begun
 //! within the window. A transaction that reads what an earlier one has not written yet parks there, if that place is known to
-//! be contended, or if it runs a second time; else it reads too early, is found out when the earlier one ends, and
-//! runs again. From the second repetition on it waits for the frontier.
+//! be contended, if the earlier one has written it once and runs again, or if it runs a second time itself; else it
+//! reads too early, is found out when the earlier one ends, and runs again, as does who has read from it. From the second
+//! repetition on it waits for the frontier.
 
 use std::{
     cmp::Reverse,
@@ -105,7 +106,10 @@ struct Play<'a> {
     passed: Vec<(usize, f64)>,
     /// Whether a running or parked execution has read too early.
     invalid: Vec<bool>,
-    /// Who is parked for a transaction, and who read before it wrote (with the slot).
+    /// Whether some execution has come to its end: the next one leaves estimates where that wrote.
+    published: Vec<bool>,
+    /// Who is parked for a transaction, and whom its next end misleads: who read before it wrote (with the slot), and
+    /// who read what an earlier execution of it wrote.
     waiting: Vec<Vec<usize>>,
     misled: Vec<Vec<(usize, u32, Option<usize>)>>,
     contended: Vec<bool>,
@@ -139,6 +143,7 @@ pub fn simulate(transactions: &[Recorded], costs: &Costs, workers: usize) -> Sim
         begun: vec![false; count],
         passed: vec![(0, 0.0); count],
         invalid: vec![false; count],
+        published: vec![false; count],
         waiting: vec![Vec::new(); count],
         misled: vec![Vec::new(); count],
         contended: vec![false; slots.map_or(0, |most| most + 1)],
@@ -241,7 +246,7 @@ impl Play<'_> {
         };
         let at = dependency.at.max(at);
         let there = self.phases[dependency.on] == Phase::Executed;
-        let known = dependency.slot.is_some_and(|slot| self.contended[slot]);
+        let known = self.published[dependency.on] || dependency.slot.is_some_and(|slot| self.contended[slot]);
         if !there && (known || self.executions[index] > 1) {
             // It looks again at the same read when it goes on.
             self.passed[index] = (passed, at);
@@ -251,8 +256,9 @@ impl Play<'_> {
             self.idle += 1;
             return;
         }
-        if !there {
-            self.misled[dependency.on].push((index, self.executions[index], dependency.slot));
+        if dependency.on >= self.frontier {
+            let slot = dependency.slot.filter(|_| !there);
+            self.misled[dependency.on].push((index, self.executions[index], slot));
         }
         self.passed[index] = (passed + 1, at);
         self.schedule(index, 0.0);
@@ -271,6 +277,7 @@ impl Play<'_> {
 
     fn end(&mut self, index: usize) {
         self.phases[index] = Phase::Executed;
+        self.published[index] = true;
         self.begun[index] = false;
         self.idle += 1;
         for waiter in std::mem::take(&mut self.waiting[index]) {
@@ -343,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_independent_is_shared_out() {
-        let block = block(&[&[]; 12]);
+        let block = block(&[&[][..]; 12]);
         for (workers, expected) in [(1, 12.0), (2, 6.0), (3, 4.0), (5, 3.0), (12, 1.0), (128, 1.0)] {
             assert_eq!(time(&block, workers), expected, "{workers}");
         }
@@ -352,7 +359,7 @@ mod tests {
 
     #[test]
     fn one_worker_takes_the_sum_whatever_depends_on_what() {
-        let chain = block(&[&[], &[(0.1, 0)], &[(0.5, 1)], &[(0.9, 2), (0.95, 0)]]);
+        let chain = block(&[&[][..], &[(0.1, 0)], &[(0.5, 1)], &[(0.9, 2), (0.95, 0)]]);
         let simulated = simulate(&chain, &Costs::default(), 1);
         assert!((simulated.time - 4.0).abs() < 1e-9, "{simulated:?}");
         assert_eq!((simulated.executions, simulated.parked), (4, 0));
@@ -360,7 +367,7 @@ mod tests {
 
     #[test]
     fn nothing_is_faster_than_the_critical_path_or_slower_than_in_order() {
-        let chain = block(&[&[], &[(0.5, 0)], &[(0.5, 1)], &[(0.5, 2)], &[], &[(0.0, 4)]]);
+        let chain = block(&[&[][..], &[(0.5, 0)], &[(0.5, 1)], &[(0.5, 2)], &[], &[(0.0, 4)]]);
         let limit = critical_path(&chain, &Costs::default());
         assert_eq!(limit, 2.5);
         for workers in 2..8 {
@@ -372,17 +379,40 @@ mod tests {
     #[test]
     fn who_reads_too_early_runs_again_and_the_place_is_learnt() {
         // The first pair is misled, those after it wait.
-        let pairs = block(&[&[], &[(0.9, 0)], &[], &[(0.9, 2)]]);
+        let pairs = block(&[&[][..], &[(0.9, 0)], &[], &[(0.9, 2)]]);
         let simulated = simulate(&pairs, &Costs::default(), 2);
         assert_eq!(simulated.executions, 5);
         assert_eq!(simulated.parked, 0, "the second of the second pair begins when the first has ended");
-        let late = block(&[&[], &[(0.1, 0)], &[(0.9, 0)]]);
+        let late = block(&[&[][..], &[(0.1, 0)], &[(0.9, 0)]]);
         assert!(simulate(&late, &Costs::default(), 3).executions >= 4);
     }
 
     #[test]
+    fn no_number_of_workers_is_faster_than_the_critical_path() {
+        // Every transaction reads something of one of the three before it, early or late.
+        let reads: Vec<[(f64, usize); 1]> = (0..60_usize)
+            .map(|index| [((index * 7 % 10) as f64 / 10.0, index.saturating_sub(1 + index % 3))])
+            .collect();
+        let reads: Vec<&[(f64, usize)]> = reads
+            .iter()
+            .enumerate()
+            .map(|(index, read)| if index == 0 { &[][..] } else { &read[..] })
+            .collect();
+        let block = block(&reads);
+        let limit = critical_path(&block, &Costs::default());
+        for workers in 1..=64 {
+            let simulated = simulate(&block, &Costs::default(), workers);
+            assert!(simulated.time >= limit - 1e-9, "{workers}: {simulated:?}, limit {limit}");
+            assert!(
+                simulated.executions <= 3 * 60,
+                "two speculative ones, and one on final state: {simulated:?}"
+            );
+        }
+    }
+
+    #[test]
     fn costs_are_paid_where_they_arise() {
-        let block = block(&[&[]; 10]);
+        let block = block(&[&[][..]; 10]);
         let costs = Costs { each: 0.5, speculative: 0.25, serial: 3.0 };
         assert_eq!(simulate(&block, &costs, 1).time, 3.0 + 15.0, "everything is at the frontier");
         let two = simulate(&block, &costs, 2).time;
@@ -391,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_sender_is_in_order() {
-        let mut same = block(&[&[]; 4]);
+        let mut same = block(&[&[][..]; 4]);
         for (index, recorded) in same.iter_mut().enumerate().skip(1) {
             recorded.previous_of_sender = Some(index - 1);
             recorded.dependencies = vec![Dependency { at: 0.0, on: index - 1, slot: None }];
