@@ -8,6 +8,7 @@ mod arbitrage;
 mod day;
 mod defi;
 mod exchanges;
+mod farm;
 mod knobs;
 mod lending;
 mod mix;

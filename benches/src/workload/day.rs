@@ -6,10 +6,11 @@ use rand::Rng;
 use super::{
     Knobs, Skew, Workload,
     exchanges::{Book, Concentrated, Routes, Stable},
+    farm::Farm,
     lending::Lending,
     nfts::Sale,
     payouts::{Airdrop, Multisend},
-    records::{Bridge, Farm, Goods, Votes},
+    records::{Bridge, Goods, Votes},
     swaps::Market,
     venue::{Venue, treasury},
     world::{World, ether},

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Knobs, Workload, adversarial, arbitrage, day, defi, exchanges, lending, nfts, payouts, records, swaps,
-    tokens, transfers,
+    Knobs, Workload, adversarial, arbitrage, day, defi, exchanges, farm, lending, nfts, payouts, records,
+    swaps, tokens, transfers,
 };
 use crate::sequential;
 
@@ -86,7 +86,7 @@ mixes! {
     LiquidationCascade "liquidation-cascade" { transactions: 11_200 } [reverting]
         lending::cascade, "liquidations, each made possible by the sale of what the one before seized";
     YieldFarm "yield-farm" { transactions: 10_000, pools: 4 } [pools hot skew repeated reverting]
-        records::farm, "stakes, withdrawals and harvests with a reward-per-unit index for each pool";
+        farm::stakes, "stakes, withdrawals and harvests with a reward-per-unit index for each pool";
     NftDrop "nft-drop" { transactions: 6_000 } [repeated reverting]
         nfts::drop, "minting of one collection with sequential numbers";
     NftBreeding "nft-breeding" { transactions: 7_300 } [repeated reverting]
