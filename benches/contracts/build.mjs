@@ -1,10 +1,12 @@
 // Compiles src/*.sol and writes artifacts/*.json. Run `npm ci && npm run build` here after changing a contract.
+// `npm run check` writes nothing, but fails if an artifact is not what its source compiles to.
 //
 // The EVM version is Petersburg: the code then runs in blocks of every later fork, and without PUSH0 and its like it
 // resembles most of what is deployed.
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import solc from "solc";
 
+const checks = process.argv.includes("--check");
 const root = new URL(".", import.meta.url);
 const names = readdirSync(new URL("src/", root)).filter((name) => name.endsWith(".sol")).sort();
 const sources = Object.fromEntries(
@@ -47,6 +49,13 @@ for (const file of names) {
     creation: `0x${evm.bytecode.object}`,
     runtime: `0x${evm.deployedBytecode.object}`,
   };
-  writeFileSync(new URL(`artifacts/${name}.json`, root), `${JSON.stringify(artifact, null, 2)}\n`);
+  const path = new URL(`artifacts/${name}.json`, root);
+  const text = `${JSON.stringify(artifact, null, 2)}\n`;
+  if (!checks) {
+    writeFileSync(path, text);
+  } else if (!existsSync(path) || readFileSync(path, "utf8") !== text) {
+    console.error(`artifacts/${name}.json is not what src/${file} compiles to: run npm run build`);
+    process.exitCode = 1;
+  }
   console.log(`${name}: ${evm.deployedBytecode.object.length / 2} bytes`);
 }

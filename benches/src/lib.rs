@@ -6,9 +6,11 @@
 //! - [`random_block`]: a small block that mixes everything that parallel execution can get wrong,
 //!
 //! and the same seed always gives the same block. [`sequential`] executes it with plain revm, which every
-//! other way of executing it has to agree with, and [`generate`] writes it as a block file.
+//! other way of executing it has to agree with, [`contention`] says which of its transactions depend on which, and
+//! [`generate`] writes it as a block file. Nothing here needs Counterpoint's runtime.
 
 pub mod asm;
+pub mod contention;
 pub mod contracts;
 pub mod fork;
 pub mod generate;
@@ -17,4 +19,4 @@ pub mod sequential;
 pub mod workload;
 
 pub use random::random_block;
-pub use workload::{Knobs, Mix, Workload};
+pub use workload::{KnobArguments, Knobs, Mix, Workload};

@@ -208,7 +208,7 @@ fn any_order_of_answers_gives_the_sequential_result() {
     for seed in 0..150 {
         let workload = match seed % 10 {
             0 => Mix::SameSender.build(&Knobs { seed, transactions: 30, ..Knobs::default() }),
-            1 => Mix::OnePool.build(&Knobs { seed, transactions: 30, ..Knobs::default() }),
+            1 => Mix::SwapsOnePool.build(&Knobs { seed, transactions: 30, ..Knobs::default() }),
             2 => Mix::Defi.build(&Knobs { seed, transactions: 60, ..Knobs::default() }),
             _ => random_block(seed),
         };
@@ -260,7 +260,7 @@ fn a_source_that_misbehaves_costs_its_block_alone() {
 
 #[test]
 fn one_worker_has_many_requests_out() {
-    let workload = Mix::ManyPools.build(&Knobs { transactions: 200, ..Knobs::default() });
+    let workload = Mix::SwapsManyPools.build(&Knobs { transactions: 200, ..Knobs::default() });
     let source = Source::new(&workload.source, Manner::Scrambled, 1);
     let runtime =
         Runtime::builder().workers(1).keep_states(true).build().expect("one worker needs no thread");

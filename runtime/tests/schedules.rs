@@ -77,8 +77,13 @@ impl Case {
         let workload = match rng.random_range(0..8) {
             // What is contended in one way only.
             0 => {
-                let mixes =
-                    [Mix::OnePool, Mix::HotRecipient, Mix::Defi, Mix::SameSender, Mix::ChainedTransfers];
+                let mixes = [
+                    Mix::SwapsOnePool,
+                    Mix::Erc20HotRecipient,
+                    Mix::Defi,
+                    Mix::SameSender,
+                    Mix::ChainedTransfers,
+                ];
                 let mix = mixes[rng.random_range(0..mixes.len())];
                 mix.build(&Knobs { seed, transactions: 12, ..Knobs::default() })
             }
@@ -197,7 +202,7 @@ fn expect(workload: &Workload, mode: Mode) -> (Block, Result<Sequential, Execute
         mode,
         true,
     );
-    (workload.block(mode), expected)
+    (counterpoint::cli::workload::block(workload.clone(), mode), expected)
 }
 
 fn config() -> Config {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use alloy_primitives::{Address, B256, U256};
-use counterpoint::cli::signing;
+use k256::ecdsa::SigningKey;
 
 /// No random block has more senders.
 pub const SENDERS: usize = 8;
@@ -12,7 +12,8 @@ pub const COUNT: usize = 10;
 
 static KEYS: LazyLock<Vec<(Address, B256)>> = LazyLock::new(|| {
     let key = |number: usize| B256::from(U256::from(number));
-    (1..).filter_map(|number| Some((signing::address(&key(number))?, key(number)))).take(COUNT).collect()
+    let address = |key: &B256| Some(Address::from_private_key(&SigningKey::from_slice(&key[..]).ok()?));
+    (1..).filter_map(|number| Some((address(&key(number))?, key(number)))).take(COUNT).collect()
 });
 
 /// The accounts that have a key, in order.

@@ -8,8 +8,8 @@ use crate::contracts::{pool, token};
 
 pub(super) fn defi(knobs: &Knobs) -> Workload {
     let mut world = World::new(knobs);
-    let counts = [knobs.accounts, knobs.tokens, knobs.pools];
-    let market = Market::new(&mut world, counts, |_, _| true);
+    let users = world.users(knobs.accounts.max(1));
+    let market = Market::lay_out(&mut world, users, [knobs.tokens, knobs.pools], &[], |_, _| true);
     // An exchange's deposit account: the hot recipient of transfers and payments.
     let exchange = world.account("exchange", 0, U256::from(10).pow(U256::from(21)));
     let pools = Skew::new(market.pools.len(), knobs.hot, knobs.skew);
@@ -29,7 +29,7 @@ pub(super) fn defi(knobs: &Knobs) -> Workload {
             }
             25..58 => {
                 let token = tokens.pick(&mut world.rng);
-                market.pay(&mut world, user, to, token);
+                market.pay(&mut world, market.users[user], to, token);
             }
             58..63 => {
                 let token = market.tokens[tokens.pick(&mut world.rng)];
@@ -41,7 +41,7 @@ pub(super) fn defi(knobs: &Knobs) -> Workload {
             63..66 => mint(&mut world, &market, to, &tokens),
             66..95 => {
                 let pool = pools.pick(&mut world.rng);
-                market.swap(&mut world, user, pool);
+                market.swap(&mut world, market.users[user], pool);
             }
             95..98 => {
                 let (pool, _) = market.pools[pools.pick(&mut world.rng)];

@@ -15,10 +15,35 @@ fn amount(world: &mut World) -> U256 {
 
 pub(super) fn independent(knobs: &Knobs) -> Workload {
     let mut world = World::new(knobs);
-    for index in 0..knobs.transactions {
-        let (from, to) = (world.user(2 * index), world.user(2 * index + 1));
+    for (index, from) in world.senders().into_iter().enumerate() {
+        let to = world.account("recipient", index, U256::ONE);
         let value = amount(&mut world);
-        world.transfer(from, to, value);
+        world.pay(from, to, value);
+    }
+    world.finish()
+}
+
+pub(super) fn many_to_one(knobs: &Knobs) -> Workload {
+    let mut world = World::new(knobs);
+    let hot = world.account("exchange", 0, U256::ONE);
+    for (index, from) in world.senders().into_iter().enumerate() {
+        let to = match world.rng.random_bool(knobs.hot.clamp(0.0, 1.0)) {
+            true => hot,
+            false => world.account("recipient", index, U256::ONE),
+        };
+        let value = amount(&mut world);
+        world.pay(from, to, value);
+    }
+    world.finish()
+}
+
+pub(super) fn one_to_many(knobs: &Knobs) -> Workload {
+    let mut world = World::new(knobs);
+    let from = world.user(0);
+    for index in 0..knobs.transactions {
+        let to = World::address("newcomer", index);
+        let value = amount(&mut world);
+        world.pay(from, to, value);
     }
     world.finish()
 }
@@ -26,10 +51,12 @@ pub(super) fn independent(knobs: &Knobs) -> Workload {
 pub(super) fn same_sender(knobs: &Knobs) -> Workload {
     let mut world = World::new(knobs);
     let from = world.user(0);
-    for index in 0..knobs.transactions {
-        let to = world.user(index + 1);
+    let others: Vec<_> =
+        (1..=knobs.accounts.max(1)).map(|index| world.account("recipient", index, U256::ONE)).collect();
+    for _ in 0..knobs.transactions {
+        let to = others[world.rng.random_range(0..others.len())];
         let value = amount(&mut world);
-        world.transfer(from, to, value);
+        world.pay(from, to, value);
     }
     world.finish()
 }

@@ -7,7 +7,7 @@ use std::{
 
 use counterpoint::{
     Block, Mode, Runtime,
-    cli::{compare::first_difference, latency::LatencySource, sequential::execute_sequential},
+    cli::{compare::first_difference, latency::LatencySource, sequential::execute_sequential, workload},
 };
 use counterpoint_benches::{Knobs, Mix, Workload, random_block};
 use revm::primitives::hardfork::SpecId;
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     transactions: usize,
 }
 
-fn workload(seed: u64, transactions: usize) -> Workload {
+fn generate(seed: u64, transactions: usize) -> Workload {
     if !seed.is_multiple_of(4) {
         return random_block(seed);
     }
@@ -110,7 +110,7 @@ fn generation(
         ("2 workers, pauses everywhere, chaos", base().workers(2).chaos(10).pause_everywhere().build()?),
     ];
     for seed in seeds {
-        let workload = workload(seed, options.transactions);
+        let workload = generate(seed, options.transactions);
         let expected = execute_sequential(
             &workload.env,
             &workload.cfg,
@@ -122,7 +122,7 @@ fn generation(
         .map_err(|cause| Failure::Sequential { seed, cause })?;
         let memory = Arc::new(workload.source.clone());
         let slow = LatencySource::new(memory, LATENCY).map_err(|cause| Failure::Idle(cause.to_string()))?;
-        let mut block = workload.into_block(Mode::Build);
+        let mut block = workload::block(workload, Mode::Build);
         let prompt = std::mem::replace(&mut block.source, Arc::new(slow));
         for (way_name, runtime) in &runtimes {
             let way = || format!("{} workers, {} fibers, {way_name}", options.workers, options.fibers);

@@ -72,7 +72,7 @@ fn warm_up() {
     for seed in 0..60 {
         let _ = sequential::execute(&random_block(seed));
     }
-    for mix in Mix::ALL {
+    for &mix in Mix::ALL {
         let _ = sequential::execute(&mix.build(&Knobs { transactions: 20, ..Knobs::default() }));
     }
 }

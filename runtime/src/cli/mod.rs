@@ -4,6 +4,8 @@
 //! is executed under; [`sequential`] executes it with plain revm; [`compare`] and [`header`] check
 //! Counterpoint's outcome against that and against the block's own header; [`report`] says how it went.
 //!
+//! [`workload`] makes blocks of generated workloads, and [`simulate`] plays blocks through on any number of workers.
+//!
 //! [`statetest`] and [`blocktest`] execute Ethereum's test [`fixture`]s, on the chains that [`network`] knows by name, with
 //! an [`executor`].
 
@@ -19,5 +21,7 @@ pub mod network;
 pub mod report;
 pub mod sequential;
 pub mod signing;
+pub mod simulate;
 pub mod statetest;
 pub mod t8n;
+pub mod workload;

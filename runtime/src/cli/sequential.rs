@@ -62,7 +62,21 @@ where
     S: DatabaseRef<Error: Debug + Display>,
 {
     // revm takes its inputs by value; whoever has only this one use for them copies nothing.
-    let (env, cfg, transactions) = (env.clone(), cfg.clone(), transactions.to_vec());
+    execute_owned(env.clone(), cfg.clone(), transactions.to_vec(), source, mode, keep_states)
+}
+
+/// The same with inputs of its own, for who measures what is around `elapsed` too.
+pub fn execute_owned<S>(
+    env: BlockEnv,
+    cfg: CfgEnv,
+    transactions: Vec<TxEnv>,
+    source: &S,
+    mode: Mode,
+    keep_states: bool,
+) -> Result<Sequential, ExecuteError>
+where
+    S: DatabaseRef<Error: Debug + Display>,
+{
     let spec = cfg.spec;
 
     let start = Instant::now();

@@ -1,10 +1,12 @@
 //! The `counterpoint` command.
 
+mod bench;
 mod blocktest;
 mod inputs;
 mod measure;
 mod output;
 mod replay;
+mod simulate;
 mod statetest;
 mod suite;
 mod t8n;
@@ -28,6 +30,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(replay::Arguments),
+    Bench(bench::Arguments),
+    Simulate(simulate::Arguments),
     Statetest(statetest::Arguments),
     Blocktest(blocktest::Arguments),
     T8n(t8n::Arguments),
@@ -36,6 +40,8 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments).into(),
+        Command::Bench(arguments) => bench::run(&arguments).into(),
+        Command::Simulate(arguments) => simulate::run(&arguments).into(),
         Command::Statetest(arguments) => statetest::run(&arguments).into(),
         Command::Blocktest(arguments) => blocktest::run(&arguments).into(),
         Command::T8n(arguments) => t8n::run(&arguments),

@@ -178,7 +178,8 @@ fn both<'a>(
     }
 }
 
-fn median(mut times: Vec<Duration>) -> Option<Duration> {
+/// The median; of an even number of times the mean of the two in the middle.
+pub(crate) fn median(mut times: Vec<Duration>) -> Option<Duration> {
     times.sort_unstable();
     let upper = *times.get(times.len() / 2)?;
     let lower = times[(times.len() - 1) / 2];
@@ -186,7 +187,7 @@ fn median(mut times: Vec<Duration>) -> Option<Duration> {
 }
 
 /// The median time, and the statistics of the run that took it or was just below.
-fn median_run(mut runs: Vec<(Duration, Statistics)>) -> (Duration, Statistics) {
+pub(crate) fn median_run(mut runs: Vec<(Duration, Statistics)>) -> (Duration, Statistics) {
     runs.sort_by_key(|(time, _)| *time);
     let time = median(runs.iter().map(|(time, _)| *time).collect()).unwrap_or_default();
     let middle = runs.len().saturating_sub(1) / 2;
