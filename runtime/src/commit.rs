@@ -1,5 +1,7 @@
 //! The commit at the frontier: what is final, in order.
 
+use std::mem;
+
 use counterpoint_actors::{End, Executed, Unsettled, settle};
 use counterpoint_state::{
     Changeset, Phase,
@@ -8,39 +10,51 @@ use counterpoint_state::{
 use revm::state::EvmState;
 
 use crate::{
+    control::{Finalized, Hook, tell},
     input::Mode,
     outcome::{ExecuteError, TransactionOutcome},
     run::Visit,
 };
 
 /// What the transactions that passed the frontier left.
-#[derive(Debug)]
 pub(crate) struct Committer {
     pub(crate) changeset: Changeset,
     pub(crate) transactions: Vec<TransactionOutcome>,
     pub(crate) states: Vec<EvmState>,
     pub(crate) gas_used: u64,
     keep_states: bool,
+    /// Who wants to hear of every transaction that is final.
+    pub(crate) hook: Option<Box<dyn Hook>>,
 }
 
 impl Committer {
-    pub(crate) fn new(transactions: usize, keep_states: bool) -> Self {
+    pub(crate) fn new(transactions: usize, keep_states: bool, hook: Option<Box<dyn Hook>>) -> Self {
         Self {
             changeset: Changeset::new(),
             transactions: Vec::with_capacity(transactions),
             states: Vec::new(),
             gas_used: 0,
             keep_states,
+            hook,
         }
     }
 
-    fn execute(&mut self, executed: Executed) {
-        if self.keep_states {
-            self.states.push(executed.state.clone());
-        }
-        self.changeset.apply(executed.state);
+    fn execute(&mut self, executed: Executed) -> Result<(), ExecuteError> {
         self.gas_used += executed.result.tx_gas_used();
-        self.transactions.push(TransactionOutcome::Executed(executed.result));
+        self.append(TransactionOutcome::Executed(executed.result), executed.state)
+    }
+
+    fn append(&mut self, outcome: TransactionOutcome, state: EvmState) -> Result<(), ExecuteError> {
+        if let Some(hook) = &mut self.hook {
+            let (index, gas_used) = (self.transactions.len(), self.gas_used);
+            tell(&mut **hook, Finalized { index, outcome: &outcome, state: &state, gas_used })?;
+        }
+        if self.keep_states {
+            self.states.push(state.clone());
+        }
+        self.changeset.apply(state);
+        self.transactions.push(outcome);
+        Ok(())
     }
 }
 
@@ -90,7 +104,7 @@ impl Visit<'_> {
         }
         // SAFETY: called by the frontier's drainer.
         let committer = unsafe { run.committer() };
-        match std::mem::replace(&mut execution.end, End::Unfinished) {
+        let appended = match mem::replace(&mut execution.end, End::Unfinished) {
             End::Executed(mut executed) => match settle(
                 &run.state,
                 index,
@@ -117,10 +131,7 @@ impl Visit<'_> {
                 }
             },
             End::Invalid(cause) if run.mode == Mode::Build => {
-                if committer.keep_states {
-                    committer.states.push(EvmState::default());
-                }
-                committer.transactions.push(TransactionOutcome::Skipped(cause));
+                committer.append(TransactionOutcome::Skipped(cause), EvmState::default())
             }
             End::Invalid(cause) => {
                 run.fail(ExecuteError::InvalidTransaction { index: index as usize - 1, cause });
@@ -131,9 +142,13 @@ impl Visit<'_> {
                 run.fail(ExecuteError::Internal(format!("transaction {}: ended with {end:?}", index - 1)));
                 return false;
             }
+        };
+        if let Err(error) = appended {
+            run.fail(error);
+            return false;
         }
         if let Some(mut execution) = body.execution.take() {
-            execution.keep_written(std::mem::take(&mut body.written));
+            execution.keep_written(mem::take(&mut body.written));
             self.used.push(execution);
         }
         word.commit();

@@ -10,7 +10,9 @@ use counterpoint_state::{
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
-use crate::{begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, presence::Presence};
+use crate::{
+    begins::Begins, commit::Committer, control::Hook, input::Mode, outcome::ExecuteError, presence::Presence,
+};
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
 /// `Running`.
@@ -86,6 +88,7 @@ impl BlockRun {
         limits: Limits,
         mode: Mode,
         keep_states: bool,
+        hook: Option<Box<dyn Hook>>,
     ) -> Self {
         let transactions = state.len();
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
@@ -98,7 +101,7 @@ impl BlockRun {
         Self {
             presence: Presence::new(transactions == 0),
             bodies: (0..transactions + scouts).map(|_| CachePadded::default()).collect(),
-            committer: UnsafeCell::new(Committer::new(transactions, keep_states)),
+            committer: UnsafeCell::new(Committer::new(transactions, keep_states, hook)),
             queues,
             stealers,
             state,

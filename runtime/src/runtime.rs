@@ -18,6 +18,7 @@ use counterpoint_state::{
 };
 
 use crate::{
+    control::{Alarm, Control, Stop, Timer, Watch},
     input::Block,
     outcome::{ExecuteError, Outcome, Statistics},
     run::{BlockRun, Limits, Visit},
@@ -36,6 +37,8 @@ const WORTH_HELP: u64 = 200_000;
 pub struct Runtime {
     pool: Arc<Pool>,
     threads: Vec<JoinHandle<()>>,
+    /// Ends blocks at their deadlines.
+    timer: Timer,
     settings: Builder,
 }
 
@@ -172,6 +175,7 @@ impl Builder {
         let mut runtime = Runtime {
             pool: Arc::clone(&pool),
             threads: Vec::with_capacity(self.workers - 1),
+            timer: Timer::default(),
             settings: self,
         };
         // The calling thread is worker 0. If a thread is refused, dropping the runtime joins the others.
@@ -201,11 +205,26 @@ impl Runtime {
     ///
     /// See [`ExecuteError`]. Nothing of the block is committed then, and the runtime remains usable.
     pub fn execute(&self, block: &Block) -> Result<Outcome, ExecuteError> {
-        self.execute_keeping(block, self.settings.keep_states)
+        self.execute_with(block, Control::new())
+    }
+
+    /// Executes a block that can be followed and stopped meanwhile, see [`Control`].
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute), and [`ExecuteError::Hook`], [`ExecuteError::Cancelled`] and
+    /// [`ExecuteError::DeadlineExceeded`].
+    pub fn execute_with(&self, block: &Block, control: Control) -> Result<Outcome, ExecuteError> {
+        self.execute_keeping(block, self.settings.keep_states, control)
     }
 
     /// Executes a block; `keep_states` stands for what the runtime was built with.
-    pub(crate) fn execute_keeping(&self, block: &Block, keep_states: bool) -> Result<Outcome, ExecuteError> {
+    pub(crate) fn execute_keeping(
+        &self,
+        block: &Block,
+        keep_states: bool,
+        mut control: Control,
+    ) -> Result<Outcome, ExecuteError> {
         let span = tracing::debug_span!(
             "execute",
             number = %block.env.number,
@@ -216,6 +235,8 @@ impl Runtime {
         if u32::try_from(block.transactions.len()).is_err() {
             return Err(ExecuteError::Internal("a block with more than 2^32 transactions".to_owned()));
         }
+
+        control.check()?;
 
         let begin = Instant::now();
         let workers = self.settings.workers;
@@ -241,7 +262,9 @@ impl Runtime {
             fibers: u32::try_from(fibers).unwrap_or(u32::MAX),
             window: u32::try_from(window).unwrap_or(u32::MAX),
         };
-        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, keep_states));
+        let run =
+            Arc::new(BlockRun::new(state, workers, limits, block.mode, keep_states, control.hook.take()));
+        let stops = self.watch(&control, &run)?;
         let set_up = Instant::now();
 
         let mut kit = self.pool.store.take_kit();
@@ -255,6 +278,7 @@ impl Runtime {
         if shared {
             self.pool.runs.write().retain(|other| !Arc::ptr_eq(other, &run));
         }
+        drop(stops);
         let executed = Instant::now();
 
         let outcome = match run.take_failure() {
@@ -271,6 +295,8 @@ impl Runtime {
                 Ok(outcome)
             }
         };
+        // SAFETY: the block is done: nobody commits any more, or everybody has left.
+        drop(unsafe { run.committer() }.hook.take());
         self.pool.store.put_kit(kit);
         run.presence.release();
         if let Some(run) = Arc::into_inner(run) {
@@ -282,6 +308,23 @@ impl Runtime {
         outcome.statistics.execution = executed - set_up;
         outcome.statistics.finish = executed.elapsed();
         Ok(outcome)
+    }
+
+    /// Has the block stopped when its token is cancelled or its deadline is over, until what comes back is dropped.
+    fn watch(&self, control: &Control, run: &Arc<BlockRun>) -> Result<(Option<Watch>, Option<Alarm>), ExecuteError> {
+        let stop = |error: ExecuteError| -> Stop {
+            let (run, work) = (Arc::downgrade(run), Arc::clone(&self.pool.work));
+            Arc::new(move || {
+                let Some(run) = run.upgrade() else { return };
+                run.presence.enter();
+                run.fail(error.clone());
+                run.presence.leave();
+                work.notify();
+            })
+        };
+        let watch = control.cancel.as_ref().map(|token| token.watch(stop(ExecuteError::Cancelled)));
+        let alarm = control.deadline.map(|at| self.timer.at(at, stop(ExecuteError::DeadlineExceeded)));
+        Ok((watch, alarm.transpose()?))
     }
 
     fn collect(&self, run: &BlockRun) -> Outcome {
