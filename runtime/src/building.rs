@@ -269,14 +269,15 @@ impl Building<'_> {
 
     /// Takes candidates as long as there are any, and waits for one if there are none. Says whether there are no more.
     fn fill(&mut self, candidates: &mut impl Candidates) -> bool {
-        let fits = |(candidate, transaction): (usize, TxEnv), left_out: &mut Vec<_>| {
-            match self.allowance.refuses(&transaction) {
-                Some(misfit) => {
-                    left_out.push((candidate, misfit.into()));
-                    None
-                }
-                None => Some((candidate, transaction)),
+        let fits = |(candidate, transaction): (usize, TxEnv), left_out: &mut Vec<_>| match self
+            .allowance
+            .refuses(&transaction)
+        {
+            Some(misfit) => {
+                left_out.push((candidate, misfit.into()));
+                None
             }
+            None => Some((candidate, transaction)),
         };
         let again = mem::take(&mut self.batch);
         self.batch.extend(again.into_iter().filter_map(|taken| fits(taken, &mut self.left_out)));
@@ -300,18 +301,16 @@ impl Building<'_> {
 
     /// Executes the batch, and keeps of it what has to be tried again. Says whether the block's time is over.
     fn execute(&mut self, runtime: &Runtime) -> Result<Option<Ended>, ExecuteError> {
-        let transactions: Arc<[TxEnv]> = self.batch.iter().map(|(_, transaction)| transaction.clone()).collect();
+        let transactions: Arc<[TxEnv]> =
+            self.batch.iter().map(|(_, transaction)| transaction.clone()).collect();
         let source: Arc<dyn StateSource> = if self.cache.accounts.is_empty() {
             Arc::clone(&self.draft.source)
         } else {
             Arc::new(Overlay::new(Arc::clone(&self.draft.source), &self.cache))
         };
         let finals = Arc::new(Mutex::new(Finals { allowance: self.allowance.clone(), done: Vec::new() }));
-        let control = Control {
-            hook: None,
-            cancel: self.draft.cancel.clone(),
-            deadline: self.draft.deadline,
-        };
+        let control =
+            Control { hook: None, cancel: self.draft.cancel.clone(), deadline: self.draft.deadline };
         let control = control.hook({
             let (finals, transactions) = (Arc::clone(&finals), Arc::clone(&transactions));
             move |last: Finalized<'_>| finals.lock().take(&transactions[last.index], last)

@@ -46,11 +46,14 @@ mod control;
 #[cfg(feature = "ethereum")]
 pub mod ethereum;
 mod input;
+mod observe;
 mod outcome;
 mod presence;
 mod run;
 mod runtime;
 mod scout;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod sources;
 mod worker;
 

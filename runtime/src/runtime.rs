@@ -20,6 +20,7 @@ use counterpoint_state::{
 use crate::{
     control::{Alarm, Control, Stop, Timer, Watch},
     input::Block,
+    observe,
     outcome::{ExecuteError, Outcome, Statistics},
     run::{BlockRun, Limits, Visit},
     worker::{Kit, Store},
@@ -223,8 +224,14 @@ impl Runtime {
         &self,
         block: &Block,
         keep_states: bool,
-        mut control: Control,
+        control: Control,
     ) -> Result<Outcome, ExecuteError> {
+        let outcome = self.run(block, keep_states, control);
+        observe::executed(&outcome);
+        outcome
+    }
+
+    fn run(&self, block: &Block, keep_states: bool, mut control: Control) -> Result<Outcome, ExecuteError> {
         let span = tracing::debug_span!(
             "execute",
             number = %block.env.number,
@@ -311,7 +318,11 @@ impl Runtime {
     }
 
     /// Has the block stopped when its token is cancelled or its deadline is over, until what comes back is dropped.
-    fn watch(&self, control: &Control, run: &Arc<BlockRun>) -> Result<(Option<Watch>, Option<Alarm>), ExecuteError> {
+    fn watch(
+        &self,
+        control: &Control,
+        run: &Arc<BlockRun>,
+    ) -> Result<(Option<Watch>, Option<Alarm>), ExecuteError> {
         let stop = |error: ExecuteError| -> Stop {
             let (run, work) = (Arc::downgrade(run), Arc::clone(&self.pool.work));
             Arc::new(move || {

@@ -150,7 +150,10 @@ fn cancelled_at_any_point_the_block_ends_and_the_next_one_works() {
                 let again = runtime.execute_with(&block, Control::new().cancel(&token));
                 assert!(matches!(again, Err(ExecuteError::Cancelled)), "for good: {again:?}");
             }
-            assert!(*pace != "an hour" || (cancelled == 25 && finished == 0), "{name}: {cancelled}, {finished}");
+            assert!(
+                *pace != "an hour" || (cancelled == 25 && finished == 0),
+                "{name}: {cancelled}, {finished}"
+            );
             agree(&expected, &runtime.execute(&case.block(Mode::Verify)), format!("{name} after {pace}"));
         }
     }
@@ -206,7 +209,8 @@ fn one_at_a_time(case: &Case, gas_limit: u64) -> (Vec<usize>, Vec<usize>, u64) {
     let (mut taken, mut left_out) = (Vec::new(), Vec::new());
     let mut gas_used = 0;
     for (candidate, transaction) in case.transactions.iter().enumerate() {
-        let mut trial: Vec<TxEnv> = taken.iter().map(|taken: &usize| case.transactions[*taken].clone()).collect();
+        let mut trial: Vec<TxEnv> =
+            taken.iter().map(|taken: &usize| case.transactions[*taken].clone()).collect();
         trial.push(transaction.clone());
         let executed = execute_sequential(&case.env, &case.cfg, &trial, &case.memory, Mode::Build, false)
             .expect("nothing fails");
@@ -254,7 +258,11 @@ fn a_built_block_has_what_fits_and_says_what_does_not() {
                     }
                     assert_eq!(built.bundle.state, expected.bundle.state, "seed {seed}, {name}, {batch}");
                     // Reverts have no order within a block.
-                    assert_eq!(sorted(&built), sorted_reverts(&expected.bundle), "seed {seed}, {name}, {batch}");
+                    assert_eq!(
+                        sorted(&built),
+                        sorted_reverts(&expected.bundle),
+                        "seed {seed}, {name}, {batch}"
+                    );
                     // What a full block did not even try is not mentioned.
                     let left_out: Vec<_> = built.left_out.iter().map(|(candidate, _)| *candidate).collect();
                     assert_eq!(left_out, not_taken[..left_out.len()], "seed {seed}, {name}");
@@ -300,8 +308,11 @@ fn candidates_from_a_channel_end_at_the_deadline() {
     for (name, runtime) in &runtimes() {
         watchdog.now(name);
         let (sender, mut receiver) = mpsc::channel();
-        let mut draft =
-            Draft::new(case.env.clone(), case.cfg.clone(), Arc::new(case.memory.clone()) as Arc<dyn StateSource>);
+        let mut draft = Draft::new(
+            case.env.clone(),
+            case.cfg.clone(),
+            Arc::new(case.memory.clone()) as Arc<dyn StateSource>,
+        );
         draft.deadline = Some(Instant::now() + Duration::from_millis(300));
         let built = thread::scope(|scope| {
             let transactions = &case.transactions;

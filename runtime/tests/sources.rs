@@ -192,8 +192,14 @@ fn a_blocking_database_is_read_once_for_a_key_and_by_no_more_threads() {
             let got = runtime.execute(&block);
             agree(&expected, &got, format!("seed {seed}, {runtime:?}"));
             let database = source.database();
-            let twice: Vec<_> =
-                database.reads.lock().expect("not poisoned").clone().into_iter().filter(|read| read.1 > 1).collect();
+            let twice: Vec<_> = database
+                .reads
+                .lock()
+                .expect("not poisoned")
+                .clone()
+                .into_iter()
+                .filter(|read| read.1 > 1)
+                .collect();
             assert!(twice.is_empty(), "{twice:?}");
             let most = database.most.load(Ordering::SeqCst);
             assert!((1..=3).contains(&most), "{most} at a time");
@@ -234,7 +240,11 @@ fn an_error_or_a_panic_in_the_database_names_its_key() {
             for panics in [false, true] {
                 watchdog.now(&format!("{key:?}, {panics}, {runtime:?}"));
                 let mut database = Database::new(&case.memory);
-                if panics { database.panics = Some(key) } else { database.fails = Some(key) }
+                if panics {
+                    database.panics = Some(key)
+                } else {
+                    database.fails = Some(key)
+                }
                 let mut block = case.block(Mode::Verify);
                 block.source = Arc::new(BlockingSource::new(database, 2).expect("threads"));
                 let error = runtime.execute(&block).expect_err("the key is needed");
@@ -282,7 +292,11 @@ fn a_blocking_source_that_is_dropped_joins_its_threads_and_answers_what_is_open(
 }
 
 /// Executes a chain of blocks on states that follow each other; what each reads comes through `source`.
-fn chain(length: u64, mut source: impl FnMut(Arc<dyn StateSource>) -> Arc<dyn StateSource>, mut after: impl FnMut(&revm::database::BundleState)) {
+fn chain(
+    length: u64,
+    mut source: impl FnMut(Arc<dyn StateSource>) -> Arc<dyn StateSource>,
+    mut after: impl FnMut(&revm::database::BundleState),
+) {
     let runtime = runtime(2, 64, 64, None);
     let mut memory = MemorySource::new();
     let workload = Mix::Defi.build(&Knobs { transactions: 30, ..Knobs::default() });
@@ -290,7 +304,8 @@ fn chain(length: u64, mut source: impl FnMut(Arc<dyn StateSource>) -> Arc<dyn St
         memory.insert_account(*address, info.clone(), storage.iter().map(|(slot, value)| (*slot, *value)));
     }
     for number in 0..length {
-        let mut case = case_of(Mix::Defi.build(&Knobs { transactions: 30, seed: number, ..Knobs::default() }));
+        let mut case =
+            case_of(Mix::Defi.build(&Knobs { transactions: 30, seed: number, ..Knobs::default() }));
         // Whoever has sent something has another nonce: those who have not make the block.
         case.memory = memory.clone();
         let expected = case.sequential(Mode::Build);
@@ -330,7 +345,10 @@ fn hot_state_follows_commits_within_its_budget() {
             match budget {
                 0 => assert_eq!((statistics.hits, statistics.entries), (0, 0)),
                 4_000 | 60_000 => assert!(statistics.evicted > 0, "{statistics:?}"),
-                _ => assert!(statistics.hits > 2 * statistics.misses && statistics.evicted == 0, "{statistics:?}"),
+                _ => assert!(
+                    statistics.hits > 2 * statistics.misses && statistics.evicted == 0,
+                    "{statistics:?}"
+                ),
             }
             hot.clear();
             assert_eq!((hot.statistics().entries, hot.statistics().bytes), (0, 0), "{statistics:?}");
@@ -469,9 +487,14 @@ fn whole_blocks_read_from_a_source_that_answers_later() {
     let (sender, reader) = (common::address(1), common::address(2));
     let mut memory = MemorySource::new();
     memory.insert_account(sender, AccountInfo::from_balance(U256::from(common::RICH)), []);
-    let contract = |code: Bytes| AccountInfo { nonce: 1, code: Some(Bytecode::new_raw(code)), ..Default::default() };
+    let contract =
+        |code: Bytes| AccountInfo { nonce: 1, code: Some(Bytecode::new_raw(code)), ..Default::default() };
     memory.insert_account(BEACON_ROOTS_ADDRESS, contract(BEACON_ROOTS_CODE.clone()), []);
-    memory.insert_account(reader, contract(Asm::new().increment(1, 1).build()), [(U256::from(1), U256::from(5))]);
+    memory.insert_account(
+        reader,
+        contract(Asm::new().increment(1, 1).build()),
+        [(U256::from(1), U256::from(5))],
+    );
     let timestamp = 1_000_u64;
     let call = |to: Address, nonce: u64, data: Bytes| TxEnv {
         caller: sender,
@@ -484,7 +507,8 @@ fn whole_blocks_read_from_a_source_that_answers_later() {
     };
     let data = Bytes::from(U256::from(timestamp).to_be_bytes::<32>());
     let transactions: Arc<[TxEnv]> =
-        [call(BEACON_ROOTS_ADDRESS, 0, data), call(reader, 1, Bytes::new()), call(reader, 2, Bytes::new())].into();
+        [call(BEACON_ROOTS_ADDRESS, 0, data), call(reader, 1, Bytes::new()), call(reader, 2, Bytes::new())]
+            .into();
     let rules = Rules::new(Fork::Cancun, 1);
     let whole = |source: Arc<dyn StateSource>| WholeBlock {
         env: BlockEnv {
@@ -504,7 +528,8 @@ fn whole_blocks_read_from_a_source_that_answers_later() {
         source,
         mode: Mode::Verify,
     };
-    let expected = execute(&SequentialEngine, &rules, &whole(Arc::new(memory.clone())), None).expect("a block");
+    let expected =
+        execute(&SequentialEngine, &rules, &whole(Arc::new(memory.clone())), None).expect("a block");
     let root = expected.transactions[0].as_ref().expect("it is included").output().expect("a root").clone();
     assert_eq!(root.as_ref(), B256::repeat_byte(9).as_slice(), "what the system call wrote");
     for runtime in &runtimes() {
@@ -539,7 +564,11 @@ fn memory_does_not_grow_over_ten_thousand_blocks() {
         block.mode = Mode::Verify;
         assert!(runtime.execute(&block).is_err());
     }
-    assert!(soon(|| Arc::strong_count(&source) == 1), "{} blocks still hold the source", Arc::strong_count(&source));
+    assert!(
+        soon(|| Arc::strong_count(&source) == 1),
+        "{} blocks still hold the source",
+        Arc::strong_count(&source)
+    );
     // The first thousand fill the pools.
     let (early, late) = (resident[2], resident[resident.len() - 1]);
     assert!(late <= early + early / 4 + 2_048, "{resident:?} pages");

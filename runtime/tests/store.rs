@@ -16,8 +16,8 @@ use std::{
 use counterpoint::{
     Block, Mode, Runtime,
     sources::{
-        BlockingSource, HotState,
-        redb::{Head, RedbSnapshot, RedbStore, StoreError, genesis_block, read_genesis},
+        BlockingSource, Head, HotState,
+        redb::{RedbSnapshot, RedbStore, StoreError, genesis_block, read_genesis},
     },
     state::{MemorySource, StateSource},
 };
@@ -139,7 +139,10 @@ fn a_genesis_file_becomes_the_first_block() {
     std::fs::write(&path, genesis).expect("a file");
     let genesis = read_genesis(&path).expect("a genesis");
     let (state, header) = genesis_block(&genesis);
-    assert_eq!((header.number, header.base_fee_per_gas, header.blob_gas_used), (0, Some(1_000_000_000), Some(0)));
+    assert_eq!(
+        (header.number, header.base_fee_per_gas, header.blob_gas_used),
+        (0, Some(1_000_000_000), Some(0))
+    );
     assert_eq!(header.requests_hash, None);
     let store = RedbStore::open(folder.path().join("store.redb")).expect("a store");
     let head = store.import_genesis(&genesis).expect("an empty store");
@@ -255,7 +258,10 @@ fn a_process_that_is_killed_loses_no_acknowledged_block() {
         let snapshot = store.snapshot().expect("a state");
         let now = snapshot.head();
         // The block under way may be there too: then it is there as a whole.
-        assert!((acknowledged..=acknowledged + 1).contains(&now.number), "round {round}: {now:?}, {acknowledged}");
+        assert!(
+            (acknowledged..=acknowledged + 1).contains(&now.number),
+            "round {round}: {now:?}, {acknowledged}"
+        );
         assert_eq!(now, head(now.number));
         mid_commit += u32::from(now.number > acknowledged);
         for number in last + 1..=now.number {

@@ -48,7 +48,7 @@ pub use event::EventCount;
 pub use frontier::Frontier;
 pub use index::Index;
 pub use readers::{Fields, Reader, Readers};
-pub use request::{Answer, DeferredSource, Key, Request};
+pub use request::{Answer, DeferredSource, DroppedError, Key, Request};
 pub use slot::{SlotCell, SlotView};
 pub use source::{MemorySource, MissingError, SourceError, StateSource};
 pub use transaction::{Invalidated, Phase, Snapshot, TransactionWord};

@@ -4,10 +4,13 @@
 //! is executed under; [`sequential`] executes it with plain revm; [`compare`] and [`header`] check
 //! Counterpoint's outcome against that and against the block's own header; [`report`] says how it went.
 //!
+//! [`chain`] reads blocks that follow each other, for the service on a store.
+//!
 //! [`statetest`] and [`blocktest`] execute Ethereum's test [`fixture`]s, on the chains that [`network`] knows by name.
 
 pub mod blockfile;
 pub mod blocktest;
+pub mod chain;
 pub mod compare;
 pub mod fixture;
 pub mod forks;

@@ -23,10 +23,7 @@ use revm::{
     state::{Account, EvmState, TransactionId},
 };
 
-use super::{
-    BlockError, Engine, Executions, Rules, TransactionError,
-    requests,
-};
+use super::{BlockError, Engine, Executions, Rules, TransactionError, requests};
 use crate::{
     Block, ExecuteError, Mode, TransactionOutcome,
     allowance::Allowance,

@@ -1,6 +1,6 @@
 //! Sources that are futures: keys are handed over in batches, and answered from a tokio runtime when they are there.
 
-use std::{fmt, future::Future, io, sync::Arc};
+use std::{fmt, future::Future, io, sync::Arc, time::Instant};
 
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use super::{
     pending::{Pending, answer_all, close_all},
     unwrap_answer, wait_for,
 };
+use crate::observe;
 
 /// A source whose reads are futures.
 pub trait AsyncSource: Send + Sync + 'static {
@@ -132,8 +133,11 @@ impl<S: AsyncSource> Lane<S> {
             let requests = self.batch.iter().map(|key| self.request(*key)).collect();
             let shared = Arc::clone(&self.shared);
             // On a task of its own, which contains a panic: that drops, and so answers, its requests.
+            let begin = Instant::now();
             let _ = tokio::spawn(async move { shared.source.serve(requests).await }).await;
+            observe::read("async", begin.elapsed());
             let mut queue = self.shared.queue.lock();
+            observe::waiting("async", queue.pending.len());
             self.batch = queue.pending.next(self.shared.limits.batch);
             if self.batch.is_empty() {
                 queue.running -= 1;

@@ -5,6 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use counterpoint_actors::panic_message;
@@ -22,6 +23,7 @@ use super::{
     pending::{Pending, answer_all, close_all},
     unwrap_answer,
 };
+use crate::observe;
 
 /// Any database of revm's as a source that answers later: its own threads read, while the fibers that need the values are
 /// parked.
@@ -82,8 +84,14 @@ impl<D: DatabaseRef> Shared<D> {
                 continue;
             };
             drop(queue);
+            let begin = Instant::now();
             let answer = self.read(key);
-            let wanted = self.queue.lock().pending.take(key);
+            observe::read("blocking", begin.elapsed());
+            let (wanted, waiting) = {
+                let mut queue = self.queue.lock();
+                (queue.pending.take(key), queue.pending.len())
+            };
+            observe::waiting("blocking", waiting);
             answer_all(wanted, answer);
             queue = self.queue.lock();
         }
@@ -93,9 +101,7 @@ impl<D: DatabaseRef> Shared<D> {
         match catch_unwind(AssertUnwindSafe(|| ask_database(&self.database, key))) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(SourceError::new(ReadError::Failed { key, cause: Box::new(error) })),
-            Err(panic) => {
-                Err(SourceError::new(ReadError::Panicked { key, message: panic_message(&*panic) }))
-            }
+            Err(panic) => Err(SourceError::new(ReadError::Panicked { key, message: panic_message(&*panic) })),
         }
     }
 }

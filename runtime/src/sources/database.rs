@@ -37,9 +37,7 @@ impl<D: DatabaseAsyncRef + Send + Sync + 'static> AsyncSource for AsyncDatabase<
                     database.storage_async_ref(address, slot).await.map(Answer::Storage)
                 }
                 Key::Code(hash) => database.code_by_hash_async_ref(hash).await.map(Answer::Code),
-                Key::BlockHash(number) => {
-                    database.block_hash_async_ref(number).await.map(Answer::BlockHash)
-                }
+                Key::BlockHash(number) => database.block_hash_async_ref(number).await.map(Answer::BlockHash),
             };
             request.answer(answer.map_err(|error| failed(key, error)));
         }))

@@ -18,6 +18,7 @@ mod blocking;
 #[cfg(feature = "async")]
 mod database;
 mod error;
+mod head;
 mod hot;
 pub(crate) mod overlay;
 mod pending;
@@ -32,6 +33,7 @@ pub use blocking::BlockingSource;
 #[cfg(feature = "async")]
 pub use database::{AsyncDatabase, AsyncDatabases};
 pub use error::ReadError;
+pub use head::Head;
 pub use hot::{CachedSource, HotState, HotStatistics};
 #[cfg(feature = "rpc")]
 pub use rpc::{RpcError, RpcSettings, RpcSource};

@@ -35,6 +35,11 @@ impl Pending {
         self.waiting.drain(..count).collect()
     }
 
+    /// How many keys have no answer.
+    pub(super) fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
     /// Whether there are keys to take up.
     #[cfg(feature = "async")]
     pub(super) fn has_more(&self) -> bool {

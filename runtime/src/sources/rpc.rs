@@ -1,12 +1,6 @@
 //! State from a node, over JSON-RPC.
 
-use std::{
-    fmt,
-    future::IntoFuture,
-    io,
-    pin::Pin,
-    time::Duration,
-};
+use std::{fmt, future::IntoFuture, io, pin::Pin, time::Duration};
 
 use alloy_eips::BlockId;
 use alloy_json_rpc::{RpcError as JsonRpcError, RpcRecv};
@@ -104,7 +98,12 @@ impl RpcSource {
 
     /// The same with a provider of the host's, which may have layers of its own, on this runtime. See
     /// [`Batched::on`] for what must not wait.
-    pub fn on(handle: Handle, provider: impl Provider + 'static, block: BlockId, settings: RpcSettings) -> Self {
+    pub fn on(
+        handle: Handle,
+        provider: impl Provider + 'static,
+        block: BlockId,
+        settings: RpcSettings,
+    ) -> Self {
         Self(Batched::on(handle, Node::new(provider.erased(), block, settings), settings.limits))
     }
 }
@@ -155,9 +154,10 @@ impl Node {
                 let code = batch.add::<_, Bytes>("eth_getCode", &(address, self.block))?;
                 Box::pin(async move {
                     let (balance, nonce, code) = (balance.await?, nonce.await?.to::<u64>(), code.await?);
-                    let code =
-                        Bytecode::new_raw_checked(code.clone()).unwrap_or_else(|_| Bytecode::new_legacy(code));
-                    let info = AccountInfo { balance, nonce, ..AccountInfo::default() }.with_code(code.clone());
+                    let code = Bytecode::new_raw_checked(code.clone())
+                        .unwrap_or_else(|_| Bytecode::new_legacy(code));
+                    let info =
+                        AccountInfo { balance, nonce, ..AccountInfo::default() }.with_code(code.clone());
                     if !code.is_empty() {
                         self.codes.lock().insert(info.code_hash, code);
                     }
@@ -169,8 +169,7 @@ impl Node {
                 Box::pin(async move { Ok(Answer::Storage(value.await?)) })
             }
             Key::BlockHash(number) => {
-                let block =
-                    batch.add::<_, Value>("eth_getBlockByNumber", &(U64::from(number), false))?;
+                let block = batch.add::<_, Value>("eth_getBlockByNumber", &(U64::from(number), false))?;
                 Box::pin(async move {
                     let block = block.await?;
                     let hash = block.get("hash").and_then(Value::as_str).unwrap_or_default();

@@ -5,6 +5,7 @@ mod inputs;
 mod measure;
 mod output;
 mod replay;
+mod run;
 mod statetest;
 mod suite;
 mod t8n;
@@ -31,6 +32,7 @@ enum Command {
     Statetest(statetest::Arguments),
     Blocktest(blocktest::Arguments),
     T8n(t8n::Arguments),
+    Run(run::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +41,6 @@ fn main() -> ExitCode {
         Command::Statetest(arguments) => statetest::run(&arguments).into(),
         Command::Blocktest(arguments) => blocktest::run(&arguments).into(),
         Command::T8n(arguments) => t8n::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments).into(),
     }
 }

@@ -72,18 +72,22 @@ impl Batch<'_> {
     }
 
     /// Executes on the host's database, which this thread reads meanwhile.
-    pub(super) fn execute_through<DB: StateDB>(self, database: &mut DB) -> (Done, Option<Failure<DB::Error>>) {
+    pub(super) fn execute_through<DB: StateDB>(
+        self,
+        database: &mut DB,
+    ) -> (Done, Option<Failure<DB::Error>>) {
         let done = Arc::default();
         let mut errors = HashMap::new();
         let over = thread::scope(|scope| {
             let (sender, events) = mpsc::channel();
             let source = Arc::new(Forwarding(Mutex::new(sender.clone())));
             let notes = Arc::clone(&done);
-            let spawned = thread::Builder::new().name("counterpoint-block".to_owned()).spawn_scoped(scope, move || {
-                let over = self.execute(source, &notes);
-                // Where this thread is gone, it panicked, and the panic goes its way.
-                let _ = sender.send(Event::Over(over));
-            });
+            let spawned =
+                thread::Builder::new().name("counterpoint-block".to_owned()).spawn_scoped(scope, move || {
+                    let over = self.execute(source, &notes);
+                    // Where this thread is gone, it panicked, and the panic goes its way.
+                    let _ = sender.send(Event::Over(over));
+                });
             if let Err(error) = spawned {
                 return Err(ExecuteError::Internal(format!("cannot start the block's thread: {error}")));
             }
@@ -138,10 +142,9 @@ fn serve<DB: StateDB>(database: &mut DB, request: Request, errors: &mut HashMap<
             }))
         }),
         // A `State` wants to have loaded the account before its slots.
-        Key::Storage(address, slot) => database
-            .basic(address)
-            .and_then(|_| database.storage(address, slot))
-            .map(Answer::Storage),
+        Key::Storage(address, slot) => {
+            database.basic(address).and_then(|_| database.storage(address, slot)).map(Answer::Storage)
+        }
         Key::Code(hash) => database.code_by_hash(hash).map(Answer::Code),
         Key::BlockHash(number) => database.block_hash(number).map(Answer::BlockHash),
     };

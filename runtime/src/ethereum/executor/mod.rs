@@ -233,7 +233,9 @@ where
             self.ready.clear();
         }
         let hash = transaction.trie_hash();
-        if self.announced.front().is_none_or(|(next, _)| *next != hash) || !self.is_parallel() {
+        if self.announced.front().is_none_or(|(next, _)| *next != hash)
+            || (self.ready.is_empty() && !self.is_parallel())
+        {
             self.announced.clear();
             self.ready.clear();
             return Ok(None);

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use revm::{database_interface::DBErrorMarker, primitives::B256};
 
-use super::Head;
+use crate::sources::Head;
 
 /// What goes wrong with a [`RedbStore`](super::RedbStore).
 #[derive(Debug, thiserror::Error)]

@@ -15,8 +15,8 @@ use revm::{
     state::AccountInfo,
 };
 
-use super::{Head, RedbStore, StoreError};
-use crate::ethereum::StateTrie;
+use super::{RedbStore, StoreError};
+use crate::{ethereum::StateTrie, sources::Head};
 
 /// Reads a genesis file.
 ///
@@ -24,8 +24,8 @@ use crate::ethereum::StateTrie;
 ///
 /// A file that cannot be read, or is not one.
 pub fn read_genesis(path: &Path) -> Result<Genesis, StoreError> {
-    let text = fs::read_to_string(path)
-        .map_err(|cause| StoreError::GenesisFile { path: path.to_owned(), cause })?;
+    let text =
+        fs::read_to_string(path).map_err(|cause| StoreError::GenesisFile { path: path.to_owned(), cause })?;
     serde_json::from_str(&text).map_err(|cause| StoreError::Genesis { path: path.to_owned(), cause })
 }
 
@@ -35,12 +35,17 @@ pub fn genesis_block(genesis: &Genesis) -> (MemorySource, Header) {
     for (address, account) in &genesis.alloc {
         let code = account.code.clone().unwrap_or_default();
         let code = Bytecode::new_raw_checked(code.clone()).unwrap_or_else(|_| Bytecode::new_legacy(code));
-        let info = AccountInfo { balance: account.balance, nonce: account.nonce.unwrap_or_default(), ..Default::default() };
+        let info = AccountInfo {
+            balance: account.balance,
+            nonce: account.nonce.unwrap_or_default(),
+            ..Default::default()
+        };
         let slots = account.storage.iter().flatten();
         let slots = slots.map(|(slot, value)| (U256::from_be_bytes(slot.0), U256::from_be_bytes(value.0)));
         state.insert_account(*address, info.with_code(code), slots.filter(|(_, value)| !value.is_zero()));
     }
-    let (config, number, timestamp) = (&genesis.config, genesis.number.unwrap_or_default(), genesis.timestamp);
+    let (config, number, timestamp) =
+        (&genesis.config, genesis.number.unwrap_or_default(), genesis.timestamp);
     let london = config.is_london_active_at_block(number);
     let shanghai = config.is_shanghai_active_at_block_and_timestamp(number, timestamp);
     let cancun = config.is_cancun_active_at_block_and_timestamp(number, timestamp);

@@ -23,22 +23,17 @@ use revm::{
     state::AccountInfo,
 };
 
+use super::Head;
 pub use error::StoreError;
 pub use genesis::{genesis_block, read_genesis};
 pub use snapshot::RedbSnapshot;
-use tables::{ACCOUNTS, BLOCK_HASHES, CODE, FORMAT, HEAD, META, STORAGE, decode_head, encode_account, encode_head, slot_key};
+use tables::{
+    ACCOUNTS, BLOCK_HASHES, CODE, FORMAT, HEAD, META, STORAGE, decode_head, encode_account, encode_head,
+    slot_key,
+};
 
 /// How many block hashes are kept: more than the EVM can ask for.
 const KEPT_HASHES: u64 = 512;
-
-/// The last block that a store has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Its number.
-    pub number: u64,
-    /// Its hash.
-    pub hash: B256,
-}
 
 /// The store. One process at a time has it open; its threads share it.
 pub struct RedbStore {

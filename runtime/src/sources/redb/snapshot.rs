@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use counterpoint_state::{MemorySource, SourceError, StateSource};
 use alloy_primitives::Keccak256;
+use counterpoint_state::{MemorySource, SourceError, StateSource};
 use redb::{ReadOnlyTable, ReadTransaction};
 use revm::{
     bytecode::Bytecode,
@@ -13,9 +13,10 @@ use revm::{
 };
 
 use super::{
-    Head, StoreError,
+    StoreError,
     tables::{ACCOUNTS, BLOCK_HASHES, CODE, HEAD, META, STORAGE, decode_account, decode_head, slot_key},
 };
+use crate::sources::Head;
 
 /// A store's state after one block, as a source. It answers at once, from redb's cache or from the disk; where the disk is
 /// slow, a [`BlockingSource`](crate::sources::BlockingSource) makes it one that answers later.
@@ -142,7 +143,10 @@ impl StateSource for RedbSnapshot {
 
     fn has_storage(&self, address: Address) -> Result<bool, SourceError> {
         let (first, last) = (slot_key(address, U256::ZERO), slot_key(address, U256::MAX));
-        let mut slots = self.storage.range::<&[u8; 52]>(&first..=&last).map_err(|error| SourceError::new(StoreError::from(error)))?;
+        let mut slots = self
+            .storage
+            .range::<&[u8; 52]>(&first..=&last)
+            .map_err(|error| SourceError::new(StoreError::from(error)))?;
         match slots.next().transpose() {
             Ok(slot) => Ok(slot.is_some()),
             Err(error) => Err(SourceError::new(StoreError::from(error))),

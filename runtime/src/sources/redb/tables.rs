@@ -6,7 +6,8 @@ use revm::{
     state::AccountInfo,
 };
 
-use super::{Head, StoreError};
+use super::StoreError;
+use crate::sources::Head;
 
 /// Address -> nonce, balance, hash of the code.
 pub(super) const ACCOUNTS: TableDefinition<'static, &[u8; 20], &[u8; 72]> = TableDefinition::new("accounts");
@@ -15,7 +16,8 @@ pub(super) const STORAGE: TableDefinition<'static, &[u8; 52], &[u8; 32]> = Table
 /// Hash -> code.
 pub(super) const CODE: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("code");
 /// Number -> hash.
-pub(super) const BLOCK_HASHES: TableDefinition<'static, u64, &[u8; 32]> = TableDefinition::new("block hashes");
+pub(super) const BLOCK_HASHES: TableDefinition<'static, u64, &[u8; 32]> =
+    TableDefinition::new("block hashes");
 /// What the store says of itself.
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 
