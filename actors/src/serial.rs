@@ -27,8 +27,8 @@ use crate::{
 /// How a transaction ended that was executed in its order.
 #[derive(Debug)]
 pub enum SerialEnd {
-    /// It was executed, and its changes are in the changeset.
-    Executed(ExecutionResult),
+    /// It was executed, and changed this, which is to be applied.
+    Executed(ExecutionResult, EvmState),
     /// It cannot be included.
     Invalid(InvalidTransaction),
     /// The block environment lacks something.
@@ -67,22 +67,23 @@ impl SerialExecutor {
         database.changeset = changeset;
     }
 
-    /// Executes the next transaction. `keep` takes note of what it changed.
-    pub fn execute(&mut self, transaction: &TxEnv, keep: impl FnOnce(&EvmState)) -> SerialEnd {
+    /// Executes the next transaction.
+    pub fn execute(&mut self, transaction: &TxEnv) -> SerialEnd {
         // SAFETY: the transaction stays borrowed until `finalize` below.
         let result = unsafe { self.evm.run(transaction) };
         let state = self.evm.finalize();
         match result {
-            Ok(result) => {
-                keep(&state);
-                self.evm.database().changeset.apply_and_keep(state);
-                SerialEnd::Executed(result)
-            }
+            Ok(result) => SerialEnd::Executed(result, state),
             Err(EVMError::Transaction(cause)) => SerialEnd::Invalid(cause),
             Err(EVMError::Header(cause)) => SerialEnd::Header(cause),
             Err(EVMError::Database(ReadError::Source(cause))) => SerialEnd::Source(cause),
             Err(error) => SerialEnd::Failed(error.to_string()),
         }
+    }
+
+    /// Adds what a transaction has changed: the next one finds it.
+    pub fn apply(&mut self, state: EvmState) {
+        self.evm.database().changeset.apply_and_keep(state);
     }
 
     /// The changes so far.

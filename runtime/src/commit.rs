@@ -8,44 +8,63 @@ use counterpoint_state::{
 use revm::state::EvmState;
 
 use crate::{
+    control::{Finalized, Hook, tell},
     input::Mode,
     outcome::{ExecuteError, TransactionOutcome},
     run::Visit,
 };
 
 /// What the transactions that passed the frontier left.
-#[derive(Debug)]
 pub(crate) struct Committer {
     pub(crate) changeset: Changeset,
     pub(crate) transactions: Vec<TransactionOutcome>,
     pub(crate) states: Vec<EvmState>,
     pub(crate) gas_used: u64,
-    pub(crate) keep_states: bool,
+    keep_states: bool,
+    /// Who wants to hear of every transaction that is final.
+    hook: Option<Box<dyn Hook>>,
 }
 
 impl Committer {
-    pub(crate) fn new(transactions: usize, keep_states: bool) -> Self {
+    pub(crate) fn new(transactions: usize, keep_states: bool, hook: Option<Box<dyn Hook>>) -> Self {
         Self {
             changeset: Changeset::with_capacity(transactions * 2),
             transactions: Vec::with_capacity(transactions),
             states: Vec::new(),
             gas_used: 0,
             keep_states,
+            hook,
         }
     }
 
-    fn execute(&mut self, executed: Executed) {
-        if self.keep_states {
-            self.states.push(executed.state.clone());
-        }
-        self.changeset.apply(executed.state);
-        self.note(TransactionOutcome::Executed(executed.result));
+    /// The hook, to be dropped.
+    pub(crate) fn take_hook(&mut self) -> Option<Box<dyn Hook>> {
+        self.hook.take()
     }
 
-    /// Adds the next transaction's outcome.
-    pub(crate) fn note(&mut self, outcome: TransactionOutcome) {
+    /// Whether anybody wants to see what each transaction changed.
+    pub(crate) fn shows_changes(&self) -> bool {
+        self.keep_states || self.hook.is_some()
+    }
+
+    /// Adds the next transaction's outcome and its changes, of which `apply` takes care.
+    pub(crate) fn append(
+        &mut self,
+        outcome: TransactionOutcome,
+        state: EvmState,
+        apply: impl FnOnce(&mut Changeset, EvmState),
+    ) -> Result<(), ExecuteError> {
         self.gas_used += outcome.result().map_or(0, |result| result.tx_gas_used());
+        if let Some(hook) = &mut self.hook {
+            let (index, gas_used) = (self.transactions.len(), self.gas_used);
+            tell(&mut **hook, Finalized { index, outcome: &outcome, state: &state, gas_used })?;
+        }
+        if self.keep_states {
+            self.states.push(state.clone());
+        }
+        apply(&mut self.changeset, state);
         self.transactions.push(outcome);
+        Ok(())
     }
 }
 
@@ -95,38 +114,42 @@ impl Visit<'_> {
         }
         // SAFETY: called by the frontier's drainer.
         let committer = unsafe { run.committer() };
-        match std::mem::replace(&mut execution.end, End::Unfinished) {
-            End::Executed(mut executed) => match settle(
-                &run.state,
-                index,
-                &mut executed,
-                &mut committer.changeset,
-                committer.keep_states,
-                self.context,
-                self,
-            ) {
-                Ok(()) => committer.execute(*executed),
-                Err(Unsettled::Overflow) => {
-                    body.exact = true;
-                    body.useless = true;
-                    word.requeue();
-                    self.take_up(index);
-                    return false;
+        let appended = match std::mem::replace(&mut execution.end, End::Unfinished) {
+            End::Executed(mut executed) => {
+                let apart = committer.shows_changes();
+                let settled = settle(
+                    &run.state,
+                    index,
+                    &mut executed,
+                    &mut committer.changeset,
+                    apart,
+                    self.context,
+                    self,
+                );
+                match settled {
+                    Ok(()) => {
+                        let Executed { result, state, .. } = *executed;
+                        committer.append(TransactionOutcome::Executed(result), state, Changeset::apply)
+                    }
+                    Err(Unsettled::Overflow) => {
+                        body.exact = true;
+                        body.useless = true;
+                        word.requeue();
+                        self.take_up(index);
+                        return false;
+                    }
+                    Err(Unsettled::Source(cause)) => {
+                        run.fail(ExecuteError::Source { index: index as usize - 1, cause });
+                        return false;
+                    }
+                    Err(Unsettled::Panicked(message)) => {
+                        run.fail(ExecuteError::Panic { index: index as usize - 1, message });
+                        return false;
+                    }
                 }
-                Err(Unsettled::Source(cause)) => {
-                    run.fail(ExecuteError::Source { index: index as usize - 1, cause });
-                    return false;
-                }
-                Err(Unsettled::Panicked(message)) => {
-                    run.fail(ExecuteError::Panic { index: index as usize - 1, message });
-                    return false;
-                }
-            },
+            }
             End::Invalid(cause) if run.mode == Mode::Build => {
-                if committer.keep_states {
-                    committer.states.push(EvmState::default());
-                }
-                committer.note(TransactionOutcome::Skipped(cause));
+                committer.append(TransactionOutcome::Skipped(cause), EvmState::default(), Changeset::apply)
             }
             End::Invalid(cause) => {
                 run.fail(ExecuteError::InvalidTransaction { index: index as usize - 1, cause });
@@ -137,6 +160,10 @@ impl Visit<'_> {
                 run.fail(ExecuteError::Internal(format!("transaction {}: ended with {end:?}", index - 1)));
                 return false;
             }
+        };
+        if let Err(error) = appended {
+            run.fail(error);
+            return false;
         }
         if let Some(mut execution) = body.execution.take() {
             execution.keep_written(std::mem::take(&mut body.written));

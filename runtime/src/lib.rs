@@ -36,14 +36,18 @@
 //! The state comes from a [`StateSource`](state::StateSource); what the block changes comes out as revm's
 //! `BundleState`. See `docs/architecture.md` for how it works.
 
+mod allowance;
 mod begins;
+mod building;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod commit;
+mod control;
 #[cfg(feature = "ethereum")]
 pub mod ethereum;
 mod input;
 mod longest;
+mod observe;
 mod outcome;
 mod plan;
 mod presence;
@@ -51,9 +55,14 @@ mod run;
 mod runtime;
 mod scout;
 mod serial;
+#[cfg(feature = "service")]
+pub mod service;
+pub mod sources;
 mod worker;
 
+pub use building::{Built, Candidates, Draft, Ended, FromIter, Included, LeftOut, Next};
+pub use control::{CancelToken, Control, Finalized, Hook, HookError};
 pub use counterpoint_state as state;
 pub use input::{Block, Mode};
-pub use outcome::{ExecuteError, Outcome, Statistics, TransactionOutcome};
+pub use outcome::{ExecuteError, HookFailure, Outcome, Statistics, TransactionOutcome};
 pub use runtime::{BuildError, Builder, Runtime};

@@ -1,6 +1,6 @@
 //! What comes out of executing a block.
 
-use std::time::Duration;
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use counterpoint_state::SourceError;
 use revm::{
@@ -83,9 +83,35 @@ pub enum ExecuteError {
         /// The panic's message.
         message: String,
     },
+    /// The hook refused the transaction, or panicked.
+    #[error("transaction {index}: hook failed: {cause}")]
+    Hook {
+        /// The transaction's place in the block, from 0.
+        index: usize,
+        /// What it said.
+        cause: HookFailure,
+    },
+    /// The block's [`CancelToken`](crate::CancelToken) was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// The block was not finished at its [deadline](crate::Control::deadline).
+    #[error("the deadline is over")]
+    DeadlineExceeded,
     /// A part of the runtime outside a transaction's execution panicked: a bug.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// How a [`Hook`](crate::Hook) failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HookFailure {
+    /// It returned an error.
+    #[error("{0}")]
+    Refused(Arc<dyn StdError + Send + Sync>),
+    /// It panicked.
+    #[error("panicked: {0}")]
+    Panicked(String),
 }
 
 /// Counts and times of one block's execution.

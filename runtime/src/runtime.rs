@@ -19,7 +19,9 @@ use counterpoint_state::{
 
 use crate::{
     commit::Committer,
+    control::{Alarm, Control, Stop, Timer, Watch},
     input::Block,
+    observe,
     outcome::{ExecuteError, Outcome, Statistics},
     plan::Plan,
     run::{BlockRun, Limits, Visit},
@@ -39,6 +41,8 @@ const SPINS_FOR_A_BLOCK: u32 = if SPINS < 100 { SPINS } else { 100 * SPINS };
 pub struct Runtime {
     pool: Arc<Pool>,
     threads: Vec<JoinHandle<()>>,
+    /// Ends blocks at their deadlines.
+    timer: Timer,
     settings: Builder,
 }
 
@@ -190,6 +194,7 @@ impl Builder {
         let mut runtime = Runtime {
             pool: Arc::clone(&pool),
             threads: Vec::with_capacity(self.workers - 1),
+            timer: Timer::default(),
             settings: self,
         };
         // The calling thread is worker 0. If a thread is refused, dropping the runtime joins the others.
@@ -219,11 +224,32 @@ impl Runtime {
     ///
     /// See [`ExecuteError`]. Nothing of the block is committed then, and the runtime remains usable.
     pub fn execute(&self, block: &Block) -> Result<Outcome, ExecuteError> {
-        self.execute_keeping(block, self.settings.keep_states)
+        self.execute_with(block, Control::new())
+    }
+
+    /// Executes a block that can be followed and stopped meanwhile, see [`Control`].
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute), and [`ExecuteError::Hook`], [`ExecuteError::Cancelled`] and
+    /// [`ExecuteError::DeadlineExceeded`].
+    pub fn execute_with(&self, block: &Block, control: Control) -> Result<Outcome, ExecuteError> {
+        self.execute_keeping(block, self.settings.keep_states, control)
     }
 
     /// Executes a block; `keep_states` stands for what the runtime was built with.
-    pub(crate) fn execute_keeping(&self, block: &Block, keep_states: bool) -> Result<Outcome, ExecuteError> {
+    pub(crate) fn execute_keeping(
+        &self,
+        block: &Block,
+        keep_states: bool,
+        control: Control,
+    ) -> Result<Outcome, ExecuteError> {
+        let outcome = self.run(block, keep_states, control);
+        observe::executed(&outcome);
+        outcome
+    }
+
+    fn run(&self, block: &Block, keep_states: bool, control: Control) -> Result<Outcome, ExecuteError> {
         let span = tracing::debug_span!(
             "execute",
             number = %block.env.number,
@@ -235,20 +261,27 @@ impl Runtime {
             return Err(ExecuteError::Internal("a block with more than 2^32 transactions".to_owned()));
         }
 
+        control.check()?;
         let mut kit = self.pool.store.take_kit();
-        let outcome = self.execute_with(block, &mut kit, keep_states);
+        let outcome = self.run_with(block, &mut kit, keep_states, control);
         self.pool.store.put_kit(kit);
         outcome
     }
 
-    fn execute_with(&self, block: &Block, kit: &mut Kit, keep_states: bool) -> Result<Outcome, ExecuteError> {
+    fn run_with(
+        &self,
+        block: &Block,
+        kit: &mut Kit,
+        keep_states: bool,
+        mut control: Control,
+    ) -> Result<Outcome, ExecuteError> {
         let begin = Instant::now();
         let transactions = block.transactions.len();
-        let mut committer = Committer::new(transactions, keep_states);
+        let mut committer = Committer::new(transactions, keep_states, control.hook.take());
         // Where the source answers later there is always something to do meanwhile.
         if let Some(mut plan) = self.plan(block) {
             let mut prefix = None;
-            let done = serial::execute(block, kit, &mut committer, |index, changeset| {
+            let done = serial::execute(block, kit, &mut committer, &control, |index, changeset| {
                 if plan.shares(&block.transactions, index) {
                     prefix = changeset.freeze(Arc::clone(&block.source));
                 }
@@ -265,9 +298,9 @@ impl Runtime {
                 outcome.statistics.finish = executed.elapsed();
                 return Ok(outcome);
             };
-            return self.execute_in_parallel(block, Arc::new(prefix), done, committer, kit, begin);
+            return self.execute_in_parallel(block, Arc::new(prefix), done, committer, kit, begin, &control);
         }
-        self.execute_in_parallel(block, Arc::clone(&block.source), 0, committer, kit, begin)
+        self.execute_in_parallel(block, Arc::clone(&block.source), 0, committer, kit, begin, &control)
     }
 
     /// How far to go alone; `None`: not at all.
@@ -298,6 +331,7 @@ impl Runtime {
         committer: Committer,
         kit: &mut Kit,
         begin: Instant,
+        control: &Control,
     ) -> Result<Outcome, ExecuteError> {
         let workers = self.settings.workers;
         let shared = workers > 1 && block.transactions.len() > 1;
@@ -328,6 +362,7 @@ impl Runtime {
         let early =
             if workers > 1 { self.pool.store.long_calls.longest(&state, done) } else { Box::default() };
         let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, done, early));
+        let stops = self.watch(control, &run)?;
         let set_up = Instant::now();
 
         if shared {
@@ -339,6 +374,7 @@ impl Runtime {
         if shared {
             self.pool.runs.write().retain(|other| !Arc::ptr_eq(other, &run));
         }
+        drop(stops);
         let executed = Instant::now();
 
         let outcome = match run.take_failure() {
@@ -355,6 +391,8 @@ impl Runtime {
                 Ok(outcome)
             }
         };
+        // SAFETY: the block is done: nobody commits any more, or everybody has left.
+        drop(unsafe { run.committer() }.take_hook());
         run.presence.release();
         if let Some(run) = Arc::into_inner(run) {
             self.pool.store.put_arenas(run.into_state().into_arenas().take(workers), shared);
@@ -365,6 +403,27 @@ impl Runtime {
         outcome.statistics.execution = executed - set_up;
         outcome.statistics.finish = executed.elapsed();
         Ok(outcome)
+    }
+
+    /// Has the block stopped when its token is cancelled or its deadline is over, until what comes back is dropped.
+    fn watch(
+        &self,
+        control: &Control,
+        run: &Arc<BlockRun>,
+    ) -> Result<(Option<Watch>, Option<Alarm>), ExecuteError> {
+        let stop = |error: ExecuteError| -> Stop {
+            let (run, work) = (Arc::downgrade(run), Arc::clone(&self.pool.work));
+            Arc::new(move || {
+                let Some(run) = run.upgrade() else { return };
+                run.presence.enter();
+                run.fail(error.clone());
+                run.presence.leave();
+                work.notify();
+            })
+        };
+        let watch = control.cancel.as_ref().map(|token| token.watch(stop(ExecuteError::Cancelled)));
+        let alarm = control.deadline.map(|at| self.timer.at(at, stop(ExecuteError::DeadlineExceeded)));
+        Ok((watch, alarm.transpose()?))
     }
 
     fn collect(&self, run: &BlockRun, done: u32) -> Outcome {
@@ -390,7 +449,7 @@ impl Runtime {
             statistics.fiberless += counters.fiberless.get();
             statistics.predicted += counters.predicted.get();
         }
-        collect(std::mem::replace(committer, Committer::new(0, false)), statistics)
+        collect(std::mem::replace(committer, Committer::new(0, false, None)), statistics)
     }
 }
 

@@ -11,6 +11,7 @@ use revm::{context::TxEnv, state::EvmState};
 
 use crate::{
     commit::Committer,
+    control::Control,
     input::{Block, Mode},
     outcome::{ExecuteError, TransactionOutcome},
     worker::Kit,
@@ -22,6 +23,7 @@ pub(crate) fn execute(
     block: &Block,
     kit: &mut Kit,
     committer: &mut Committer,
+    control: &Control,
     mut goes_on: impl FnMut(usize, &mut Changeset) -> bool,
 ) -> Result<usize, ExecuteError> {
     let mut executor = kit.serial.take().unwrap_or_default();
@@ -34,6 +36,7 @@ pub(crate) fn execute(
             std::mem::take(&mut committer.changeset),
         );
         while index < block.transactions.len() && goes_on(index, executor.changeset()) {
+            control.check()?;
             transaction(&mut executor, index, &block.transactions[index], block.mode, committer)?;
             index += 1;
         }
@@ -57,25 +60,15 @@ fn transaction(
     mode: Mode,
     committer: &mut Committer,
 ) -> Result<(), ExecuteError> {
-    let keeps = committer.keep_states;
-    let states = &mut committer.states;
-    let keep = |state: &EvmState| {
-        if keeps {
-            states.push(state.clone());
-        }
-    };
-    match executor.execute(transaction, keep) {
-        SerialEnd::Executed(result) => committer.note(TransactionOutcome::Executed(result)),
+    let (outcome, state) = match executor.execute(transaction) {
+        SerialEnd::Executed(result, state) => (TransactionOutcome::Executed(result), state),
         SerialEnd::Invalid(cause) if mode == Mode::Build => {
-            if keeps {
-                states.push(EvmState::default());
-            }
-            committer.note(TransactionOutcome::Skipped(cause));
+            (TransactionOutcome::Skipped(cause), EvmState::default())
         }
         SerialEnd::Invalid(cause) => return Err(ExecuteError::InvalidTransaction { index, cause }),
         SerialEnd::Header(cause) => return Err(ExecuteError::InvalidHeader(cause)),
         SerialEnd::Source(cause) => return Err(ExecuteError::Source { index, cause }),
         SerialEnd::Failed(message) => return Err(ExecuteError::Execution { index, message }),
-    }
-    Ok(())
+    };
+    committer.append(outcome, state, |_, state| executor.apply(state))
 }

@@ -186,6 +186,11 @@ impl MemorySource {
         self.accounts.iter().map(|(address, account)| (address, &account.info, &account.storage))
     }
 
+    /// The hashes of ancestor blocks by their numbers, in no order.
+    pub fn block_hashes(&self) -> impl Iterator<Item = (u64, B256)> {
+        self.block_hashes.iter().map(|(number, hash)| (*number, *hash))
+    }
+
     fn find_account(&self, address: Address) -> Option<AccountInfo> {
         self.accounts.get(&address).map(|account| account.info.clone())
     }

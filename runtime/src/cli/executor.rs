@@ -7,7 +7,8 @@ use revm::database::BundleState;
 use super::sequential::{Sequential, SequentialEngine, execute_sequential};
 use crate::{
     Block, ExecuteError, Outcome, Runtime, TransactionOutcome,
-    ethereum::{Engine, Executions, overlay::SourceDatabase},
+    ethereum::{Engine, Executions},
+    sources::overlay::SourceDatabase,
 };
 
 /// Executes blocks of fixtures.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use counterpoint_state::{
-    Answer, DeferredSource, Key, MemorySource, MissingError, Request, SourceError, StateSource,
+    DeferredSource, MemorySource, MissingError, Request, SourceError, StateSource,
     sync::{Condvar, Mutex},
 };
 use revm::{
@@ -19,6 +19,8 @@ use revm::{
     primitives::{Address, B256, U256},
     state::AccountInfo,
 };
+
+use crate::sources::ask_source;
 
 /// A [`MemorySource`] whose every read takes a while.
 ///
@@ -96,21 +98,11 @@ impl Shared {
             let due: Vec<_> = queue.waiting.drain(..due).collect();
             drop(queue);
             for (_, request) in due {
-                let answer = self.answer(request.key());
+                let answer = ask_source(&*self.memory, request.key());
                 request.answer(answer);
             }
             queue = self.queue.lock();
         }
-    }
-
-    fn answer(&self, key: Key) -> Result<Answer, SourceError> {
-        let memory: &dyn StateSource = &*self.memory;
-        Ok(match key {
-            Key::Account(address) => Answer::Account(memory.account(address)?),
-            Key::Storage(address, slot) => Answer::Storage(memory.storage(address, slot)?),
-            Key::Code(hash) => Answer::Code(memory.code(hash)?),
-            Key::BlockHash(number) => Answer::BlockHash(memory.block_hash(number)?),
-        })
     }
 }
 

@@ -4,6 +4,8 @@
 //! is executed under; [`sequential`] executes it with plain revm; [`compare`] and [`header`] check
 //! Counterpoint's outcome against that and against the block's own header; [`report`] says how it went.
 //!
+//! [`chain`] reads blocks that follow each other, for the service on a store.
+//!
 //! [`workload`] makes blocks of generated workloads, and [`simulate`] plays blocks through on any number of workers.
 //!
 //! [`statetest`] and [`blocktest`] execute Ethereum's test [`fixture`]s, on the chains that [`network`] knows by name, with
@@ -11,6 +13,7 @@
 
 pub mod blockfile;
 pub mod blocktest;
+pub mod chain;
 pub mod compare;
 pub mod executor;
 pub mod fixture;

@@ -17,7 +17,8 @@ use revm::{
 use super::header;
 use crate::{
     Block, ExecuteError, Mode, TransactionOutcome,
-    ethereum::{Engine, Executions, overlay::SourceDatabase},
+    ethereum::{Engine, Executions},
+    sources::overlay::SourceDatabase,
 };
 
 /// What sequential execution gives.

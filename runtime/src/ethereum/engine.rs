@@ -2,7 +2,7 @@
 
 use revm::state::EvmState;
 
-use crate::{Block, ExecuteError, Runtime, TransactionOutcome};
+use crate::{Block, Control, ExecuteError, Runtime, TransactionOutcome};
 
 /// Executes transactions in order.
 pub trait Engine {
@@ -25,7 +25,7 @@ pub struct Executions {
 
 impl Engine for Runtime {
     fn execute(&self, block: &Block) -> Result<Executions, ExecuteError> {
-        let outcome = self.execute_keeping(block, true)?;
+        let outcome = self.execute_keeping(block, true, Control::new())?;
         Ok(Executions { transactions: outcome.transactions, states: outcome.states })
     }
 }

@@ -8,7 +8,7 @@ use revm::{
 };
 
 use super::DecodeError;
-use crate::ExecuteError;
+use crate::{ExecuteError, allowance::Misfit};
 
 /// Why a block cannot be part of the chain, or could not be executed.
 #[derive(Debug, thiserror::Error)]
@@ -243,6 +243,15 @@ pub enum TransactionError {
     /// revm's reason.
     #[error(transparent)]
     Invalid(#[from] InvalidTransaction),
+}
+
+impl From<Misfit> for TransactionError {
+    fn from(misfit: Misfit) -> Self {
+        match misfit {
+            Misfit::Gas { limit, left } => Self::GasAllowance { limit, left },
+            Misfit::Blobs { needed, left } => Self::BlobAllowance { needed, left },
+        }
+    }
 }
 
 /// Why the requests of a block cannot be told.

@@ -23,13 +23,12 @@ use revm::{
     state::{Account, EvmState, TransactionId},
 };
 
-use super::{
-    BlockError, Engine, Executions, Rules, TransactionError,
+use super::{BlockError, Engine, Executions, Rules, TransactionError, requests};
+use crate::{
+    Block, ExecuteError, Mode, TransactionOutcome,
     allowance::Allowance,
-    overlay::{Overlay, SourceDatabase},
-    requests,
+    sources::overlay::{Overlay, SourceDatabase},
 };
-use crate::{Block, ExecuteError, Mode, TransactionOutcome};
 
 /// A block with all that executing it needs.
 #[derive(Clone)]
@@ -205,7 +204,8 @@ fn run(
         let source = Arc::clone(&source);
         engine.execute(&Block { env, cfg: cfg.clone(), transactions, source, mode: block.mode })
     };
-    let empty = Allowance::new(cfg, rules, &block.env);
+    let blob_limit = rules.blobs.map(|blobs| blobs.max_blob_gas_per_block());
+    let empty = Allowance::new(cfg, &block.env, blob_limit);
     let mut refused: Vec<Option<Rejected>> = vec![None; block.transactions.len()];
     loop {
         let candidates: Vec<usize> = (0..refused.len()).filter(|index| refused[*index].is_none()).collect();
@@ -220,7 +220,7 @@ fn run(
                 let before = execute(transactions[..index].into())?;
                 let (_, over) = empty.follow(&transactions[..index], &before.transactions);
                 return Err(match over {
-                    Some((index, cause)) => BlockError::Transaction { index, cause },
+                    Some((index, misfit)) => BlockError::Transaction { index, cause: misfit.into() },
                     None => BlockError::Transaction { index, cause: cause.into() },
                 });
             }
@@ -229,13 +229,13 @@ fn run(
         let (allowance, over) = empty.follow(&transactions, &executions.transactions);
         match over {
             None => return Ok(merge(refused, candidates, executions, allowance)),
-            Some((index, cause)) if block.mode == Mode::Verify => {
-                return Err(BlockError::Transaction { index, cause });
+            Some((index, misfit)) if block.mode == Mode::Verify => {
+                return Err(BlockError::Transaction { index, cause: misfit.into() });
             }
             Some((first, _)) => {
                 // What is left only shrinks: whatever does not fit now does not fit later.
                 for place in first..candidates.len() {
-                    refused[candidates[place]] = allowance.refuses(&transactions[place]);
+                    refused[candidates[place]] = allowance.refuses(&transactions[place]).map(Rejected::from);
                 }
             }
         }

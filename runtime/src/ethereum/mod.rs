@@ -8,7 +8,6 @@
 //!
 //! Not part of it is what execution does not need: proof of work, and which of several chains counts.
 
-mod allowance;
 mod ancestors;
 mod body;
 mod decode;
@@ -16,9 +15,9 @@ mod difficulty;
 mod engine;
 mod error;
 mod execute;
+mod executor;
 mod header;
 mod import;
-pub(crate) mod overlay;
 mod requests;
 mod rules;
 mod senders;
@@ -31,6 +30,7 @@ pub use difficulty::difficulty;
 pub use engine::{Engine, Executions};
 pub use error::{BlockError, BodyError, HeaderError, RequestError, Results, TransactionError};
 pub use execute::{ExecutedBlock, Ommer, Rejected, RootAfter, WholeBlock, execute};
+pub use executor::{ParallelBlockExecutor, ParallelBlockExecutorFactory};
 pub use header::{next_excess_blob_gas, validate_header};
 pub use import::{Imported, environment, import};
 pub use rules::Rules;

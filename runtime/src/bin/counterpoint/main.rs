@@ -6,6 +6,7 @@ mod inputs;
 mod measure;
 mod output;
 mod replay;
+mod run;
 mod simulate;
 mod statetest;
 mod suite;
@@ -35,6 +36,7 @@ enum Command {
     Statetest(statetest::Arguments),
     Blocktest(blocktest::Arguments),
     T8n(t8n::Arguments),
+    Run(run::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +47,6 @@ fn main() -> ExitCode {
         Command::Statetest(arguments) => statetest::run(&arguments).into(),
         Command::Blocktest(arguments) => blocktest::run(&arguments).into(),
         Command::T8n(arguments) => t8n::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments).into(),
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn parse(json: &[u8], number: &mut Option<u64>) -> Result<BlockFile, 
     let transactions: Vec<_> =
         transactions.map(|(index, json)| transaction::parse(json, index)).collect::<Result<_, _>>()?;
     let withdrawals = block.json("withdrawals").map(|_| parse_withdrawals(&block)).transpose()?;
+    let ommers = block.json("uncles").and_then(Value::as_array).map_or(0, Vec::len);
     if !file.has_state {
         return Err(missing("preState").into());
     }
@@ -55,7 +56,8 @@ pub(super) fn parse(json: &[u8], number: &mut Option<u64>) -> Result<BlockFile, 
             file.source.insert_block_hash(number, hash);
         }
     }
-    Ok(BlockFile { header, transactions: transactions.into(), withdrawals, source: Arc::new(file.source) })
+    let (transactions, source) = (transactions.into(), Arc::new(file.source));
+    Ok(BlockFile { header, transactions, withdrawals, ommers, source })
 }
 
 fn parse_withdrawals(block: &Fields<'_>) -> Result<Vec<Withdrawal>, FieldError> {

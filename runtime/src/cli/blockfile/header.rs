@@ -39,6 +39,8 @@ pub struct Header {
     pub parent_beacon_block_root: Option<B256>,
     /// The parent's hash.
     pub parent_hash: Option<B256>,
+    /// The block's own hash.
+    pub hash: Option<B256>,
     /// What the network says the transactions used, in gas; unknown in a generated file that says `null`.
     pub gas_used: Option<u64>,
     /// What the network says the logs' bloom filter is.
@@ -71,6 +73,7 @@ impl Header {
             excess_blob_gas: block.optional("excessBlobGas")?,
             parent_beacon_block_root: block.optional("parentBeaconBlockRoot")?,
             parent_hash: block.optional("parentHash")?,
+            hash: block.optional("hash")?,
             gas_used: block.optional("gasUsed")?,
             logs_bloom: block.optional("logsBloom")?,
             receipts_root: block.optional("receiptsRoot")?,

@@ -49,6 +49,8 @@ pub struct BlockFile {
     pub transactions: Arc<[TxEnv]>,
     /// The block's withdrawals, where the fork has them.
     pub withdrawals: Option<Vec<Withdrawal>>,
+    /// How many ommers the block has, whose headers are not in the file.
+    pub ommers: usize,
     /// The state before the block.
     pub source: Arc<MemorySource>,
 }
@@ -98,6 +100,11 @@ impl BlockFile {
         let (transactions, source) = (Arc::clone(&self.transactions), Arc::clone(&self.source));
         Ok(Block { env, cfg, transactions, source, mode })
     }
+}
+
+/// What is in a file, gzipped or plain; `path` is what the error calls it.
+pub(super) fn unpack_at(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>, Error> {
+    unpack(bytes).map_err(|problem| Error::new(path.to_owned(), None, problem))
 }
 
 fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, Problem> {

@@ -6,12 +6,15 @@ mod rejection;
 mod result;
 mod transactions;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_eips::eip2718::Encodable2718;
 use alloy_hardforks::EthereumHardfork as Fork;
-use counterpoint_state::StateSource;
-use revm::{context::TxEnv, primitives::U256};
+use counterpoint_state::{MemorySource, StateSource};
+use revm::{
+    context::TxEnv,
+    primitives::{B256, U256},
+};
 use serde_json::Value;
 
 use super::{
@@ -21,6 +24,7 @@ use super::{
 use crate::{
     Mode,
     ethereum::{Engine, Rules, StateTrie, Transaction, WholeBlock, environment, execute},
+    service::WholeJob,
 };
 pub use error::T8nError;
 
@@ -127,6 +131,60 @@ pub fn transition(engine: &impl Engine, input: Input, options: &Options) -> Resu
         state_root: trie.root_after(&executed.bundle),
     };
     Ok(Output { alloc: result::alloc(&after), result: result.to_json(), body: body(&included) })
+}
+
+/// A block for a service, from its environment and transactions.
+#[derive(Debug)]
+pub struct NextBlock {
+    /// Its number.
+    pub number: u64,
+    /// The hash of the block before, as far as the environment says.
+    pub parent_hash: B256,
+    /// The hashes of its ancestors that the environment names.
+    pub block_hashes: BTreeMap<u64, B256>,
+    /// The block. Transactions that cannot be read are left out already.
+    pub job: WholeJob,
+}
+
+/// Reads a block that is to be executed on a state that is there already.
+///
+/// # Errors
+///
+/// Input that is wrong.
+pub fn next_block(env: Value, txs: Value, options: &Options) -> Result<NextBlock, T8nError> {
+    let env: env::Env = serde_json::from_value(env).map_err(|error| T8nError::json("env", error))?;
+    let rules = rules(options, &env)?;
+    let header = env.header(&rules)?;
+    let transactions = transactions::read(&rules, txs)?;
+    let hashes = env.block_hashes.iter();
+    let parent_hash = env.parent_hash(header.number);
+    let job = WholeJob {
+        env: environment(&rules, &header),
+        parent_hash,
+        parent_beacon_block_root: env.parent_beacon_block_root,
+        ommers: env.ommers(header.number),
+        withdrawals: env.withdrawals().filter(|_| rules.has(Fork::Shanghai)),
+        reward: u128::try_from(options.reward).ok(),
+        transactions: transactions.into_iter().filter_map(|transaction| Some(transaction.ok()?.1)).collect(),
+        mode: Mode::Build,
+        rules,
+    };
+    Ok(NextBlock {
+        number: header.number,
+        parent_hash,
+        block_hashes: hashes.filter_map(|(number, hash)| Some((number.to_u64()?, *hash))).collect(),
+        job,
+    })
+}
+
+/// The accounts that a block begins with.
+///
+/// # Errors
+///
+/// Input that is wrong.
+pub fn accounts(alloc: Value) -> Result<MemorySource, T8nError> {
+    let alloc: Alloc = serde_json::from_value(alloc).map_err(|error| T8nError::json("alloc", error))?;
+    Ok(fixture::state(&alloc))
 }
 
 fn rules(options: &Options, env: &env::Env) -> Result<Rules, T8nError> {

@@ -5,12 +5,12 @@ use revm::{
     context_interface::{Cfg, Transaction, result::ExecutionResult},
 };
 
-use super::{Rejected, Rules, TransactionError};
+#[cfg(feature = "ethereum")]
 use crate::TransactionOutcome;
 
 /// Gas that a block has left.
 #[derive(Clone, Debug)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     gas_limit: u64,
     blob_limit: u64,
     /// The most that one transaction may use of the block's regular gas.
@@ -19,16 +19,23 @@ pub(super) struct Allowance {
     two_kinds: bool,
     regular_gas: u64,
     state_gas: u64,
-    pub(super) blob_gas: u64,
+    pub(crate) blob_gas: u64,
+}
+
+/// Why a transaction does not fit into the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    Gas { limit: u64, left: u64 },
+    Blobs { needed: u64, left: u64 },
 }
 
 impl Allowance {
-    /// What an empty block has.
-    pub(super) fn new(cfg: &CfgEnv, rules: &Rules, env: &BlockEnv) -> Self {
+    /// What an empty block has, with a limit for its blobs' gas if it has one.
+    pub(crate) fn new(cfg: &CfgEnv, env: &BlockEnv, blob_limit: Option<u64>) -> Self {
         let two_kinds = cfg.is_amsterdam_eip8037_enabled();
         Self {
             gas_limit: env.gas_limit,
-            blob_limit: rules.blobs.map_or(u64::MAX, |blobs| blobs.max_blob_gas_per_block()),
+            blob_limit: blob_limit.unwrap_or(u64::MAX),
             cap: if two_kinds { cfg.tx_gas_limit_cap() } else { u64::MAX },
             two_kinds,
             regular_gas: 0,
@@ -38,11 +45,12 @@ impl Allowance {
     }
 
     /// What is left after the transactions, and the first one that did not fit, if one did not.
-    pub(super) fn follow(
+    #[cfg(feature = "ethereum")]
+    pub(crate) fn follow(
         &self,
         transactions: &[TxEnv],
         outcomes: &[TransactionOutcome],
-    ) -> (Self, Option<(usize, Rejected)>) {
+    ) -> (Self, Option<(usize, Misfit)>) {
         let mut left = self.clone();
         for (index, (transaction, outcome)) in transactions.iter().zip(outcomes).enumerate() {
             // An invalid transaction is left out for its own reason.
@@ -56,22 +64,23 @@ impl Allowance {
     }
 
     /// Why the transaction does not fit, if it does not.
-    pub(super) fn refuses(&self, transaction: &TxEnv) -> Option<Rejected> {
+    pub(crate) fn refuses(&self, transaction: &TxEnv) -> Option<Misfit> {
         let limit = transaction.gas_limit;
         let left = self.gas_limit.saturating_sub(self.regular_gas);
         if limit.min(self.cap) > left {
-            return Some(TransactionError::GasAllowance { limit, left });
+            return Some(Misfit::Gas { limit, left });
         }
         let left = self.gas_limit.saturating_sub(self.state_gas);
         if self.two_kinds && limit > left {
-            return Some(TransactionError::GasAllowance { limit, left });
+            return Some(Misfit::Gas { limit, left });
         }
         let needed = transaction.total_blob_gas();
         let left = self.blob_limit.saturating_sub(self.blob_gas);
-        (needed > left).then_some(TransactionError::BlobAllowance { needed, left })
+        (needed > left).then_some(Misfit::Blobs { needed, left })
     }
 
-    fn take(&mut self, transaction: &TxEnv, result: &ExecutionResult) {
+    /// The transaction is part of the block.
+    pub(crate) fn take(&mut self, transaction: &TxEnv, result: &ExecutionResult) {
         if self.two_kinds {
             self.regular_gas += result.gas().block_regular_gas_used();
             self.state_gas += result.gas().block_state_gas_used();
@@ -82,7 +91,15 @@ impl Allowance {
     }
 
     /// Gas that the block has used.
-    pub(super) fn gas_used(&self) -> u64 {
+    pub(crate) fn gas_used(&self) -> u64 {
         self.regular_gas.max(self.state_gas)
     }
+
+    /// Gas that no transaction of any kind could do without: with less left, the block is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.gas_limit.saturating_sub(self.gas_used()) < CHEAPEST
+    }
 }
+
+/// What the cheapest transaction costs, in gas.
+const CHEAPEST: u64 = 21_000;

@@ -1,0 +1,173 @@
+//! Databases that block: a few threads wait for them, so that no worker does.
+
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use counterpoint_actors::panic_message;
+use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
+use parking_lot::{Condvar, Mutex};
+use revm::{
+    bytecode::Bytecode,
+    database_interface::DatabaseRef,
+    primitives::{Address, B256, U256},
+    state::AccountInfo,
+};
+
+use super::{
+    ReadError, ask_database,
+    pending::{Pending, answer_all, close_all},
+    unwrap_answer,
+};
+use crate::observe;
+
+/// Any database of revm's as a source that answers later: its own threads read, while the fibers that need the values are
+/// parked.
+///
+/// Keys are read in the order of asking, as many at a time as there are threads, each once however many want it. The
+/// database's errors and panics become [`ReadError`]s. Dropping the source joins its threads: what they are reading they
+/// still read, the rest is answered with an error.
+pub struct BlockingSource<D> {
+    shared: Arc<Shared<D>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared<D> {
+    database: D,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    pending: Pending,
+    closing: bool,
+}
+
+impl<D: DatabaseRef + Send + Sync + 'static> BlockingSource<D> {
+    /// A source that reads `database` on so many threads, at least one. As many as the database has use for at a time: for
+    /// a disk some 8 to 32.
+    ///
+    /// # Errors
+    ///
+    /// The system may refuse a thread.
+    pub fn new(database: D, threads: usize) -> io::Result<Self> {
+        let shared = Arc::new(Shared { database, queue: Mutex::default(), changed: Condvar::new() });
+        let mut source = Self { shared, threads: Vec::with_capacity(threads) };
+        // If a thread is refused, dropping the source joins the others.
+        for number in 0..threads.max(1) {
+            let shared = Arc::clone(&source.shared);
+            let thread = thread::Builder::new().name(format!("counterpoint-io-{number}"));
+            source.threads.push(thread.spawn(move || shared.serve())?);
+        }
+        Ok(source)
+    }
+}
+
+impl<D> BlockingSource<D> {
+    /// The database.
+    pub fn database(&self) -> &D {
+        &self.shared.database
+    }
+}
+
+impl<D: DatabaseRef> Shared<D> {
+    fn serve(&self) {
+        let mut queue = self.queue.lock();
+        while !queue.closing {
+            let Some(&key) = queue.pending.next(1).first() else {
+                self.changed.wait(&mut queue);
+                continue;
+            };
+            drop(queue);
+            let begin = Instant::now();
+            let answer = self.read(key);
+            observe::read("blocking", begin.elapsed());
+            let (wanted, waiting) = {
+                let mut queue = self.queue.lock();
+                (queue.pending.take(key), queue.pending.len())
+            };
+            observe::waiting("blocking", waiting);
+            answer_all(wanted, answer);
+            queue = self.queue.lock();
+        }
+    }
+
+    fn read(&self, key: Key) -> Result<Answer, SourceError> {
+        match catch_unwind(AssertUnwindSafe(|| ask_database(&self.database, key))) {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(SourceError::new(ReadError::Failed { key, cause: Box::new(error) })),
+            Err(panic) => Err(SourceError::new(ReadError::Panicked { key, message: panic_message(&*panic) })),
+        }
+    }
+}
+
+impl<D: DatabaseRef + Send + Sync> DeferredSource for BlockingSource<D> {
+    fn request(&self, requests: Vec<Request>) {
+        let new = self.shared.queue.lock().pending.add(requests);
+        if new >= self.threads.len() {
+            self.shared.changed.notify_all();
+        } else {
+            for _ in 0..new {
+                self.shared.changed.notify_one();
+            }
+        }
+    }
+}
+
+/// At once: on the thread that asks.
+impl<D: DatabaseRef + Send + Sync> StateSource for BlockingSource<D> {
+    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
+        let key = Key::Account(address);
+        unwrap_answer!(Account, key, self.shared.read(key))
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
+        let key = Key::Storage(address, slot);
+        unwrap_answer!(Storage, key, self.shared.read(key))
+    }
+
+    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
+        let key = Key::Code(hash);
+        unwrap_answer!(Code, key, self.shared.read(key))
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
+        let key = Key::BlockHash(number);
+        unwrap_answer!(BlockHash, key, self.shared.read(key))
+    }
+
+    fn deferred(&self) -> Option<&dyn DeferredSource> {
+        Some(self)
+    }
+}
+
+impl<D> Drop for BlockingSource<D> {
+    fn drop(&mut self) {
+        let unread = {
+            let mut queue = self.shared.queue.lock();
+            queue.closing = true;
+            queue.pending.take_waiting()
+        };
+        self.shared.changed.notify_all();
+        close_all(unread);
+        let here = thread::current().id();
+        for thread in self.threads.drain(..) {
+            // Whoever takes an answer may drop the last reference to the source, on one of its own threads.
+            if thread.thread().id() != here {
+                // It does not panic: the database is contained.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl<D> fmt::Debug for BlockingSource<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingSource").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! Where state comes from, and what is kept of it from block to block.
+//!
+//! | source | over | answers |
+//! |---|---|---|
+//! | [`MemorySource`](crate::state::MemorySource) | maps in memory | at once |
+//! | [`BlockingSource`] | any `DatabaseRef` of revm | later, from a small pool of threads |
+//! | `Batched` (feature `async`) | an `AsyncSource`; through it revm's `DatabaseAsyncRef` and `DatabaseAsync` | later, from a tokio runtime |
+//! | `RpcSource` (feature `rpc`) | a node's JSON-RPC | later, in batches |
+//! | `RedbSnapshot` (feature `redb`) | a store on disk | at once; later inside a [`BlockingSource`] |
+//! | [`CachedSource`] | any of these, with a [`HotState`] | what it knows at once, the rest as they do |
+//!
+//! Those that answer later ask for a key once, however many blocks and fibers want it at the same time, and answer with a
+//! [`ReadError`] that names the key where they cannot.
+
+#[cfg(feature = "async")]
+mod batched;
+mod blocking;
+#[cfg(feature = "async")]
+mod database;
+mod error;
+mod head;
+mod hot;
+pub(crate) mod overlay;
+mod pending;
+#[cfg(feature = "redb")]
+pub mod redb;
+#[cfg(feature = "rpc")]
+mod rpc;
+
+#[cfg(feature = "async")]
+pub use batched::{AsyncSource, Batched, Limits};
+pub use blocking::BlockingSource;
+#[cfg(feature = "async")]
+pub use database::{AsyncDatabase, AsyncDatabases};
+pub use error::ReadError;
+pub use head::Head;
+pub use hot::{CachedSource, HotState, HotStatistics};
+#[cfg(feature = "rpc")]
+pub use rpc::{RpcError, RpcSettings, RpcSource};
+
+use std::sync::mpsc;
+
+use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
+use revm::{database_interface::DatabaseRef, state::AccountInfo};
+
+/// Asks a database, in revm's way.
+fn ask_database<D: DatabaseRef>(database: &D, key: Key) -> Result<Answer, D::Error> {
+    Ok(match key {
+        Key::Account(address) => Answer::Account(database.basic_ref(address)?.map(without_id)),
+        Key::Storage(address, slot) => Answer::Storage(database.storage_ref(address, slot)?),
+        Key::Code(hash) => Answer::Code(database.code_by_hash_ref(hash)?),
+        Key::BlockHash(number) => Answer::BlockHash(database.block_hash_ref(number)?),
+    })
+}
+
+/// Asks a source in the way that answers at once.
+pub(crate) fn ask_source(source: &(impl StateSource + ?Sized), key: Key) -> Result<Answer, SourceError> {
+    Ok(match key {
+        Key::Account(address) => Answer::Account(source.account(address)?),
+        Key::Storage(address, slot) => Answer::Storage(source.storage(address, slot)?),
+        Key::Code(hash) => Answer::Code(source.code(hash)?),
+        Key::BlockHash(number) => Answer::BlockHash(source.block_hash(number)?),
+    })
+}
+
+/// A database's own name for the account means nothing elsewhere.
+fn without_id(mut info: AccountInfo) -> AccountInfo {
+    info.account_id = None;
+    info
+}
+
+/// Asks a source that answers later, and waits.
+#[cfg(feature = "async")]
+fn wait_for(source: &(impl DeferredSource + ?Sized), key: Key) -> Result<Answer, SourceError> {
+    let (sender, answer) = mpsc::sync_channel(1);
+    let request = Request::new(key, move |answer| {
+        // Nobody listens any more if the waiting thread is gone.
+        let _ = sender.send(answer);
+    });
+    source.request(vec![request]);
+    answer.recv().unwrap_or_else(|_| Err(SourceError::new(ReadError::Closed { key })))
+}
+
+/// Answers those requests that can be answered at once; the others are for the source below.
+fn answer_known(requests: Vec<Request>, known: impl Fn(Key) -> Option<Answer>) -> Vec<Request> {
+    let mut unknown = Vec::new();
+    for request in requests {
+        match known(request.key()) {
+            Some(answer) => request.answer(Ok(answer)),
+            None => unknown.push(request),
+        }
+    }
+    unknown
+}
+
+/// What [`StateSource`] answers, from an answer to the key of that kind.
+macro_rules! unwrap_answer {
+    ($kind:ident, $key:expr, $answer:expr) => {
+        match $answer? {
+            Answer::$kind(value) => Ok(value),
+            _ => Err(SourceError::new($crate::sources::ReadError::WrongAnswer { key: $key })),
+        }
+    };
+}
+#[allow(unused_imports, reason = "which sources use it goes by the features")]
+use unwrap_answer;

@@ -1,0 +1,235 @@
+//! A store on disk: accounts, storage, code, block hashes and the head, in one [redb](https://docs.rs/redb) file.
+//!
+//! A block's changes are committed in one transaction, and on disk when [`RedbStore::commit`] returns: after a crash, at
+//! whatever moment, the store is as the last commit that returned left it, or as the one under way would have. Reads go
+//! through [snapshots](RedbStore::snapshot), which later commits do not change.
+
+mod error;
+mod genesis;
+mod snapshot;
+mod tables;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use counterpoint_state::MemorySource;
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use revm::{
+    bytecode::Bytecode,
+    database::BundleState,
+    primitives::{Address, B256, U256},
+    state::AccountInfo,
+};
+
+use super::Head;
+pub use error::StoreError;
+pub use genesis::{genesis_block, read_genesis};
+pub use snapshot::RedbSnapshot;
+use tables::{
+    ACCOUNTS, BLOCK_HASHES, CODE, FORMAT, HEAD, META, STORAGE, decode_head, encode_account, encode_head,
+    slot_key,
+};
+
+/// How many block hashes are kept: more than the EVM can ask for.
+const KEPT_HASHES: u64 = 512;
+
+/// The store. One process at a time has it open; its threads share it.
+pub struct RedbStore {
+    database: Database,
+    path: PathBuf,
+}
+
+impl RedbStore {
+    /// Opens the store in this file, or makes a new one. After a crash, redb first repairs what the last commit left.
+    ///
+    /// # Errors
+    ///
+    /// A file that is no store, is of another format, is open elsewhere or cannot be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref().to_owned();
+        let database = Database::create(&path)
+            .map_err(|cause| StoreError::Open { path: path.clone(), cause: Box::new(cause.into()) })?;
+        let store = Self { database, path };
+        let transaction = store.begin()?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            let found = meta.get("format")?.map(|format| format.value().to_vec());
+            match found {
+                Some(found) if found != FORMAT => {
+                    let found = String::from_utf8_lossy(&found).into_owned();
+                    return Err(StoreError::Format { path: store.path, found });
+                }
+                Some(_) => {}
+                None => {
+                    meta.insert("format", FORMAT)?;
+                }
+            }
+            // Whoever reads finds every table.
+            transaction.open_table(ACCOUNTS)?;
+            transaction.open_table(STORAGE)?;
+            transaction.open_table(CODE)?;
+            transaction.open_table(BLOCK_HASHES)?;
+        }
+        transaction.commit()?;
+        Ok(store)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The last block; none before an import.
+    ///
+    /// # Errors
+    ///
+    /// What redb reports.
+    pub fn head(&self) -> Result<Option<Head>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let head = meta.get(HEAD)?;
+        head.map(|head| decode_head(head.value())).transpose()
+    }
+
+    /// Fills an empty store with a state: what it is after the block `head`.
+    ///
+    /// # Errors
+    ///
+    /// A store that is not empty, or what redb reports. The store is empty still.
+    pub fn import(&self, state: &MemorySource, head: Head) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            if let Some(found) = meta.get(HEAD)? {
+                return Err(StoreError::NotEmpty(decode_head(found.value())?));
+            }
+            meta.insert(HEAD, encode_head(head).as_slice())?;
+            let mut writer = Writer::new(&transaction)?;
+            for (address, info, storage) in state.accounts() {
+                writer.set_account(*address, info)?;
+                for (slot, value) in storage {
+                    writer.set_slot(*address, *slot, *value)?;
+                }
+            }
+            let mut hashes = transaction.open_table(BLOCK_HASHES)?;
+            for (number, hash) in state.block_hashes() {
+                hashes.insert(number, &hash.0)?;
+            }
+            hashes.insert(head.number, &head.hash.0)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Adds the block after the head: what it changed, and its hash. On disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// A block that is not the next one, an empty store, or what redb reports. Nothing of the block is in the store then,
+    /// unless the commit itself failed: whether the block is there, [`head`](Self::head) tells.
+    pub fn commit(&self, changes: &BundleState, block: Head) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            let head = match meta.get(HEAD)? {
+                Some(head) => decode_head(head.value())?,
+                None => return Err(StoreError::Empty),
+            };
+            if head.number.checked_add(1) != Some(block.number) {
+                return Err(StoreError::NotNext { head, number: block.number });
+            }
+            meta.insert(HEAD, encode_head(block).as_slice())?;
+            Writer::new(&transaction)?.apply(changes)?;
+            let mut hashes = transaction.open_table(BLOCK_HASHES)?;
+            hashes.insert(block.number, &block.hash.0)?;
+            hashes.retain_in(..block.number.saturating_sub(KEPT_HASHES), |_, _| false)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// The state as it is now, whatever is committed later.
+    ///
+    /// # Errors
+    ///
+    /// An empty store, or what redb reports.
+    pub fn snapshot(&self) -> Result<RedbSnapshot, StoreError> {
+        RedbSnapshot::new(&self.database.begin_read()?)
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        let mut transaction = self.database.begin_write()?;
+        // The file opens at once after a crash, whatever its size.
+        transaction.set_quick_repair(true);
+        Ok(transaction)
+    }
+}
+
+/// The tables of the state, in a transaction that writes.
+struct Writer<'a> {
+    accounts: redb::Table<'a, &'static [u8; 20], &'static [u8; 72]>,
+    storage: redb::Table<'a, &'static [u8; 52], &'static [u8; 32]>,
+    code: redb::Table<'a, &'static [u8; 32], &'static [u8]>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(transaction: &'a WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            accounts: transaction.open_table(ACCOUNTS)?,
+            storage: transaction.open_table(STORAGE)?,
+            code: transaction.open_table(CODE)?,
+        })
+    }
+
+    fn apply(&mut self, changes: &BundleState) -> Result<(), StoreError> {
+        for (hash, code) in &changes.contracts {
+            self.set_code(*hash, code)?;
+        }
+        for (address, change) in &changes.state {
+            if change.was_destroyed() || change.info.is_none() {
+                let (first, last) = (slot_key(*address, U256::ZERO), slot_key(*address, U256::MAX));
+                self.storage.retain_in::<&[u8; 52], _>(&first..=&last, |_, _| false)?;
+            }
+            let Some(info) = &change.info else {
+                self.accounts.remove(&address.0.0)?;
+                continue;
+            };
+            self.set_account(*address, info)?;
+            for (slot, value) in &change.storage {
+                self.set_slot(*address, *slot, value.present_value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_account(&mut self, address: Address, info: &AccountInfo) -> Result<(), StoreError> {
+        if let Some(code) = info.code.as_ref().filter(|code| !code.is_empty()) {
+            self.set_code(info.code_hash, code)?;
+        }
+        self.accounts.insert(&address.0.0, &encode_account(info))?;
+        Ok(())
+    }
+
+    fn set_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), StoreError> {
+        let key = slot_key(address, slot);
+        if value.is_zero() {
+            self.storage.remove(&key)?;
+        } else {
+            self.storage.insert(&key, &value.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn set_code(&mut self, hash: B256, code: &Bytecode) -> Result<(), StoreError> {
+        if self.code.get(&hash.0)?.is_none() {
+            self.code.insert(&hash.0, code.original_byte_slice())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
