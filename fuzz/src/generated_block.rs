@@ -98,7 +98,7 @@ impl Setting {
 /// The block: random, or one of the named kinds with these knobs.
 fn workload(mix: Option<Mix>, bytes: &[u8]) -> Workload {
     const FORKS: [SpecId; 6] =
-        [SpecId::PETERSBURG, SpecId::LONDON, SpecId::MERGE, SpecId::SHANGHAI, SpecId::CANCUN, SpecId::OSAKA];
+        [SpecId::LONDON, SpecId::MERGE, SpecId::SHANGHAI, SpecId::CANCUN, SpecId::PRAGUE, SpecId::OSAKA];
     let Some(mix) = mix else {
         return random_block_from(bytes);
     };
@@ -112,6 +112,8 @@ fn workload(mix: Option<Mix>, bytes: &[u8]) -> Workload {
         hot: byte(5) as f64 / 255.0,
         skew: byte(6) as f64 / 64.0,
         chain: byte(7) % 8,
+        repeated: byte(9) as f64 / 255.0,
+        reverting: byte(10) as f64 / 510.0,
         spec: FORKS[byte(8) % FORKS.len()],
     })
 }

@@ -304,7 +304,7 @@ fn sorted_reverts(bundle: &revm::database::BundleState) -> Reverts {
 #[test]
 fn candidates_from_a_channel_end_at_the_deadline() {
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::ManyPools.build(&Knobs { transactions: 30, ..Knobs::default() }));
+    let case = case_of(Mix::SwapsManyPools.build(&Knobs { transactions: 30, ..Knobs::default() }));
     for (name, runtime) in &runtimes() {
         watchdog.now(name);
         let (sender, mut receiver) = mpsc::channel();
