@@ -3,7 +3,7 @@
 use std::{sync::Arc, thread};
 
 use counterpoint_actors::{BlockState, Chaos, End, Execution, Fiber, Yielded};
-use counterpoint_state::MemorySource;
+use counterpoint_state::{Arena, MemorySource};
 use revm::{
     context::{BlockEnv, CfgEnv, TxEnv},
     primitives::{Address, TxKind, U256, hardfork::SpecId},

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use counterpoint_actors::{BlockState, Execution, Fiber, STACK_SIZE, Yielded};
-use counterpoint_state::MemorySource;
+use counterpoint_state::{Arena, MemorySource};
 use revm::{
     bytecode::Bytecode,
     context::{BlockEnv, CfgEnv, TxEnv},

@@ -323,6 +323,7 @@ impl Runtime {
 
     /// Executes a block's transactions after the first `done`, which the committer has and whose changes are in the
     /// source.
+    #[expect(clippy::too_many_arguments, reason = "what is known of the block by then")]
     fn execute_in_parallel(
         &self,
         block: &Block,
