@@ -11,6 +11,7 @@ use crate::{
     control::{Finalized, Hook, tell},
     input::Mode,
     outcome::{ExecuteError, TransactionOutcome},
+    pace::{Course, Pace},
     run::Visit,
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Committer {
     pub(crate) states: Vec<EvmState>,
     pub(crate) gas_used: u64,
     keep_states: bool,
+    pace: Pace,
     /// Who wants to hear of every transaction that is final.
     hook: Option<Box<dyn Hook>>,
 }
@@ -33,6 +35,7 @@ impl Committer {
             states: Vec::new(),
             gas_used: 0,
             keep_states,
+            pace: Pace::new(),
             hook,
         }
     }
@@ -164,6 +167,14 @@ impl Visit<'_> {
         if let Err(error) = appended {
             run.fail(error);
             return false;
+        }
+        let course = match (body.ahead, body.waited || word.load().incarnation() > 0) {
+            (false, _) => Course::AtTheFrontier,
+            (true, false) => Course::Untroubled,
+            (true, true) => Course::Troubled,
+        };
+        if let Some(ahead) = committer.pace.committed(course) {
+            run.begin_ahead(ahead);
         }
         if let Some(mut execution) = body.execution.take() {
             execution.keep_written(std::mem::take(&mut body.written));

@@ -49,6 +49,7 @@ mod input;
 mod longest;
 mod observe;
 mod outcome;
+mod pace;
 mod plan;
 mod presence;
 mod run;

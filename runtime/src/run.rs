@@ -26,6 +26,10 @@ pub(crate) struct Body {
     pub(crate) exact: bool,
     /// The sender's next transaction was let go.
     pub(crate) released: bool,
+    /// It began ahead of the frontier.
+    pub(crate) ahead: bool,
+    /// It was parked for a version.
+    pub(crate) waited: bool,
     /// How often it was parked for the source.
     pub(crate) loads: u32,
     /// Of a scout: how often it has come to an end.
@@ -61,6 +65,8 @@ pub(crate) struct BlockRun {
     fibers: CachePadded<AtomicU32>,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
+    /// How far above the frontier transactions begin now: the limit, or 1 where there is nothing to gain.
+    window: CachePadded<AtomicU32>,
     pub(crate) mode: Mode,
 }
 
@@ -127,6 +133,7 @@ impl BlockRun {
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
             fibers: CachePadded::default(),
             failure: Mutex::new(None),
+            window: CachePadded::new(AtomicU32::new(limits.window)),
             limits,
             mode,
         }
@@ -239,7 +246,17 @@ impl BlockRun {
     }
 
     fn may_begin(&self, index: u32) -> bool {
-        index <= self.frontier.passed().saturating_add(self.limits.window)
+        // Relaxed: a bound on what is done ahead; nothing is handed over by it.
+        index <= self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
+    }
+
+    /// Begins transactions ahead of the frontier from here on, or does not. Where the source answers later there is
+    /// always something to gain.
+    pub(crate) fn begin_ahead(&self, ahead: bool) {
+        if !self.state.is_deferred() {
+            // Relaxed: as in `may_begin`.
+            self.window.store(if ahead { self.limits.window } else { 1 }, Ordering::Relaxed);
+        }
     }
 
     fn acquire_fiber(&self) -> bool {

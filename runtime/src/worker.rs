@@ -233,6 +233,7 @@ impl Visit<'_> {
         if incarnation == 0 && run.state.chaos().is_some_and(Chaos::speculates_at_the_frontier) {
             on_final_state = false;
         }
+        body.ahead |= incarnation == 0 && !on_final_state;
         let mut execution = kit.execution();
         self.context.counters.incarnations.increment();
 
@@ -340,6 +341,7 @@ impl Visit<'_> {
         // SAFETY: the caller owns the transaction, until `park` below succeeds.
         let body = unsafe { self.run.body(index) };
         body.fiber = Some(fiber);
+        body.waited |= matches!(reason, For::Version(_));
         body.loads += u32::from(matches!(reason, For::Source(_)));
         let long = body.loads == LONG;
         // First the fiber is stored and the word says that it may be resumed; then the version learns who
