@@ -127,7 +127,7 @@ impl Mix {
     /// How many transactions use about so much gas: by what a small block of the mix uses for each.
     pub fn transactions_for(self, gas: u64, knobs: &Knobs) -> usize {
         /// Enough for an average.
-        const SAMPLE: usize = 400;
+        const SAMPLE: usize = 500;
         let sample = Knobs { transactions: SAMPLE, accounts: SAMPLE / 2, ..knobs.clone() };
         let used = sequential::execute(&self.build(&sample)).gas_used().max(1);
         let transactions = u128::from(gas) * SAMPLE as u128 / u128::from(used);
