@@ -196,7 +196,7 @@ fn blocks_are_committed_in_order_and_heard_of() {
         }
         assert_eq!(store.head().expect("it has one"), chain.before());
         for place in 0..6 {
-            let wrong = service.commit(chain.job(place + usize::from(place < 5) * 1)).await;
+            let wrong = service.commit(chain.job(place + usize::from(place < 5))).await;
             if place < 5 {
                 assert!(matches!(wrong, Err(ServiceError::NotNext { .. })), "{wrong:?}");
                 let committed = service.commit(chain.job(place)).await.expect("the next block");
@@ -284,8 +284,8 @@ fn a_full_mailbox_pushes_back() {
                 Err(error) => panic!("{error}"),
             }
             let done = store.log.lock().expect("not poisoned").len();
-            // The mailbox's, one in hand, and actix lets each sender put one more.
-            assert!(sent - done.min(sent) <= 3 + 2, "{sent} sent, {done} done");
+            // The mailbox's, one in hand, and actix lets each copy of the address put one more.
+            assert!(sent - done.min(sent) <= 3 + 5, "{sent} sent, {done} done");
         }
         assert!(full > 0);
         // A graceful stop does first what came before it.
@@ -394,7 +394,7 @@ fn the_command_goes_on_where_it_stopped() {
 #[test]
 fn the_command_loses_nothing_when_it_is_killed() {
     let _watchdog = Watchdog::new(PATIENCE);
-    let files = Files::new(60);
+    let files = Files::new(16);
     let mut lives = 0;
     loop {
         let mut child = files
@@ -404,7 +404,7 @@ fn the_command_loses_nothing_when_it_is_killed() {
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        thread::sleep(Duration::from_millis(20 + lives * 7));
+        thread::sleep(Duration::from_millis(10 + lives * 15));
         child.kill().expect("it is killed, or has ended");
         let mut printed = String::new();
         child.stdout.take().expect("it is piped").read_to_string(&mut printed).expect("text");
@@ -426,7 +426,7 @@ fn the_command_loses_nothing_when_it_is_killed() {
         if head + 1 > files.chain.first {
             files.check((head + 1 - files.chain.first) as usize);
         }
-        if head == files.chain.first + 59 {
+        if head == files.chain.first + 15 {
             break;
         }
     }
