@@ -56,7 +56,7 @@ enum Manner {
     Cuts,
     /// Answers every other time with something that is no JSON.
     Garbled,
-    /// Leaves out every third answer of a batch, and gives others for ids that nobody used.
+    /// Every other time, gives a third of the answers ids that nobody used.
     WrongIds,
     /// Answers slots with an object.
     WrongType,
@@ -131,7 +131,7 @@ fn cutting(server: &Server, shared: &Arc<Shared>) -> String {
                 thread::spawn(move || std::io::copy(&mut request, &mut on));
                 let mut response = [0; 4_096];
                 let length = std::io::Read::read(&mut server, &mut response).unwrap_or_default();
-                let cut = number % 2 == 0;
+                let cut = number.is_multiple_of(2);
                 shared.cuts.fetch_add(u64::from(cut), Ordering::SeqCst);
                 let _ = client.write_all(&response[..if cut { length / 2 } else { length }]);
                 if !cut {
@@ -165,7 +165,7 @@ impl Shared {
         let calls: Value = serde_json::from_str(&body).expect("JSON");
         let calls = calls.as_array().cloned().unwrap_or_else(|| vec![calls]);
         let mut answers: Vec<Value> = calls.iter().map(|call| self.answer(call)).collect();
-        let every_other = number % 2 == 0;
+        let every_other = number.is_multiple_of(2);
         match self.manner {
             Manner::Slow(milliseconds) => thread::sleep(Duration::from_millis(milliseconds)),
             Manner::Stuck => {
@@ -183,8 +183,8 @@ impl Shared {
                 let _ = request.respond(Response::from_string("<html>try again</html>"));
                 return;
             }
-            Manner::WrongIds => {
-                let step = (number % 3) as usize;
+            Manner::WrongIds if every_other => {
+                let step = (number / 2 % 3) as usize;
                 for (place, answer) in answers.iter_mut().enumerate() {
                     if place % 3 == step {
                         answer["id"] = json!(1_000_000 + place);
