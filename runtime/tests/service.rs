@@ -196,7 +196,7 @@ fn blocks_are_committed_in_order_and_heard_of() {
         }
         assert_eq!(store.head().expect("it has one"), chain.before());
         for place in 0..6 {
-            let wrong = service.commit(chain.job(place + usize::from(place < 5) * 1)).await;
+            let wrong = service.commit(chain.job(place + usize::from(place < 5))).await;
             if place < 5 {
                 assert!(matches!(wrong, Err(ServiceError::NotNext { .. })), "{wrong:?}");
                 let committed = service.commit(chain.job(place)).await.expect("the next block");
@@ -231,9 +231,9 @@ fn a_panic_or_an_error_loses_no_acknowledged_block() {
     System::new().block_on(async {
         let service =
             Service::start(runtime(), Arc::clone(&store) as _, ServiceSettings::default()).expect("a thread");
-        for place in 0..8 {
+        for place in 0..8_usize {
             let (counter, panics) =
-                if place % 2 == 0 { (&store.panics, true) } else { (&store.fails, false) };
+                if place.is_multiple_of(2) { (&store.panics, true) } else { (&store.fails, false) };
             counter.store(1, Ordering::SeqCst);
             match (service.commit(chain.job(place)).await, panics) {
                 (Err(ServiceError::Panicked(message)), true) => assert_eq!(message, EXPECTED),
@@ -284,8 +284,8 @@ fn a_full_mailbox_pushes_back() {
                 Err(error) => panic!("{error}"),
             }
             let done = store.log.lock().expect("not poisoned").len();
-            // The mailbox's, one in hand, and actix lets each sender put one more.
-            assert!(sent - done.min(sent) <= 3 + 2, "{sent} sent, {done} done");
+            // The mailbox's, one in hand, and actix lets each copy of the address put one more.
+            assert!(sent - done.min(sent) <= 3 + 5, "{sent} sent, {done} done");
         }
         assert!(full > 0);
         // A graceful stop does first what came before it.
@@ -298,6 +298,8 @@ fn a_full_mailbox_pushes_back() {
 struct Files {
     folder: tempfile::TempDir,
     chain: Chain,
+    /// The state after each block.
+    states: Vec<MemorySource>,
 }
 
 impl Files {
@@ -305,6 +307,7 @@ impl Files {
         let chain = Chain::new(blocks);
         let folder = tempfile::tempdir().expect("a folder");
         let mut state = chain.workload.source.clone();
+        let mut states = Vec::new();
         for (place, transactions) in chain.blocks.iter().enumerate() {
             let number = chain.first + place as u64;
             let (mut env, cfg) = (chain.workload.env.clone(), &chain.workload.cfg);
@@ -320,8 +323,9 @@ impl Files {
             block.insert("withdrawals".into(), json!([]));
             fs::write(folder.path().join(format!("{number}.json")), json.to_string()).expect("a file");
             state.apply(&executed.bundle);
+            states.push(state.clone());
         }
-        Self { folder, chain }
+        Self { folder, chain, states }
     }
 
     fn store(&self) -> PathBuf {
@@ -344,7 +348,7 @@ impl Files {
         let store = RedbStore::open(self.store()).expect("a store");
         let snapshot = store.snapshot().expect("a state");
         assert_eq!(snapshot.head(), head(self.chain.first + blocks as u64 - 1));
-        assert!(same(&snapshot.load().expect("a state"), &self.chain.after(blocks)));
+        assert!(same(&snapshot.load().expect("a state"), &self.states[blocks - 1]));
     }
 }
 
@@ -394,7 +398,7 @@ fn the_command_goes_on_where_it_stopped() {
 #[test]
 fn the_command_loses_nothing_when_it_is_killed() {
     let _watchdog = Watchdog::new(PATIENCE);
-    let files = Files::new(60);
+    let files = Files::new(16);
     let mut lives = 0;
     loop {
         let mut child = files
@@ -404,7 +408,7 @@ fn the_command_loses_nothing_when_it_is_killed() {
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        thread::sleep(Duration::from_millis(20 + lives * 7));
+        thread::sleep(Duration::from_millis(20 + lives * 40));
         child.kill().expect("it is killed, or has ended");
         let mut printed = String::new();
         child.stdout.take().expect("it is piped").read_to_string(&mut printed).expect("text");
@@ -426,7 +430,7 @@ fn the_command_loses_nothing_when_it_is_killed() {
         if head + 1 > files.chain.first {
             files.check((head + 1 - files.chain.first) as usize);
         }
-        if head == files.chain.first + 59 {
+        if head == files.chain.first + 15 {
             break;
         }
     }

@@ -280,7 +280,7 @@ fn a_blocking_source_that_is_dropped_joins_its_threads_and_answers_what_is_open(
         })
     });
     source.request(requests.collect());
-    thread::sleep(Duration::from_millis(1));
+    assert!(soon(|| !source.database().reads.lock().expect("not poisoned").is_empty()), "nobody reads");
     drop(source);
     assert_eq!(weak.strong_count(), 0, "no thread has the database any more");
     let answers = answers.lock().expect("not poisoned");
@@ -345,10 +345,7 @@ fn hot_state_follows_commits_within_its_budget() {
             match budget {
                 0 => assert_eq!((statistics.hits, statistics.entries), (0, 0)),
                 4_000 | 60_000 => assert!(statistics.evicted > 0, "{statistics:?}"),
-                _ => assert!(
-                    statistics.hits > 2 * statistics.misses && statistics.evicted == 0,
-                    "{statistics:?}"
-                ),
+                _ => assert!(statistics.hits > 200 && statistics.evicted == 0, "{statistics:?}"),
             }
             hot.clear();
             assert_eq!((hot.statistics().entries, hot.statistics().bytes), (0, 0), "{statistics:?}");

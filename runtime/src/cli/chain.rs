@@ -1,7 +1,7 @@
 //! Blocks that follow each other, from files or a stream of JSON values, as jobs for the service.
 //!
-//! A value is a block file's object (see [`blockfile`](super::blockfile)), or that of a state transition: `env` and `txs` as
-//! for [`t8n`](super::t8n), `alloc` if the first one brings the state with it, and `hash`, the block's own, if it is known.
+//! A value is a block file's object (see [`blockfile`]), or that of a state transition: `env` and `txs` as
+//! for [`t8n`], `alloc` if the first one brings the state with it, and `hash`, the block's own, if it is known.
 
 use std::{
     fs, io,
@@ -125,7 +125,7 @@ pub fn read_file(
 ) -> Result<(), ChainError> {
     let bytes = fs::read(path).map_err(|cause| ChainError::Read { path: path.to_owned(), cause })?;
     let bytes = blockfile::unpack_at(bytes, path)?;
-    read(bytes.as_slice(), path, options, take)
+    read_values(serde_json::Deserializer::from_slice(&bytes).into_iter(), path, options, take)
 }
 
 /// Reads a stream of blocks; `name` is what errors call it.
@@ -139,8 +139,17 @@ pub fn read(
     options: &ChainOptions,
     take: &mut dyn FnMut(Incoming) -> bool,
 ) -> Result<(), ChainError> {
+    read_values(serde_json::Deserializer::from_reader(stream).into_iter(), name, options, take)
+}
+
+fn read_values(
+    values: impl Iterator<Item = serde_json::Result<Box<RawValue>>>,
+    name: &Path,
+    options: &ChainOptions,
+    take: &mut dyn FnMut(Incoming) -> bool,
+) -> Result<(), ChainError> {
     let json = |cause| ChainError::Json { path: name.to_owned(), cause };
-    for value in serde_json::Deserializer::from_reader(stream).into_iter::<Box<RawValue>>() {
+    for value in values {
         let value = value.map_err(json)?;
         let probe: Probe = serde_json::from_str(value.get()).map_err(json)?;
         let incoming = match probe {

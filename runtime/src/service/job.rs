@@ -27,14 +27,17 @@ type Check = Arc<dyn Fn(&Output) -> Result<(), String> + Send + Sync>;
 
 #[derive(Clone, Debug)]
 enum Work {
-    Transactions {
-        env: BlockEnv,
-        cfg: CfgEnv,
-        transactions: Arc<[TxEnv]>,
-        mode: Mode,
-    },
+    Transactions(Box<Transactions>),
     #[cfg(feature = "ethereum")]
     Whole(Box<WholeJob>),
+}
+
+#[derive(Clone, Debug)]
+struct Transactions {
+    env: BlockEnv,
+    cfg: CfgEnv,
+    transactions: Arc<[TxEnv]>,
+    mode: Mode,
 }
 
 /// A whole block: see [`WholeBlock`](crate::ethereum::WholeBlock).
@@ -66,7 +69,7 @@ pub struct WholeJob {
 #[non_exhaustive]
 pub enum Output {
     /// Of its transactions.
-    Transactions(Outcome),
+    Transactions(Box<Outcome>),
     /// Of a whole block.
     #[cfg(feature = "ethereum")]
     Whole(Box<ExecutedBlock>),
@@ -101,7 +104,11 @@ impl Job {
         transactions: Arc<[TxEnv]>,
         mode: Mode,
     ) -> Self {
-        Self { block, work: Work::Transactions { env, cfg, transactions, mode }, check: None }
+        Self {
+            block,
+            work: Work::Transactions(Box::new(Transactions { env, cfg, transactions, mode })),
+            check: None,
+        }
     }
 
     /// A whole block.
@@ -120,7 +127,7 @@ impl Job {
     /// How many transactions it has.
     pub fn len(&self) -> usize {
         match &self.work {
-            Work::Transactions { transactions, .. } => transactions.len(),
+            Work::Transactions(work) => work.transactions.len(),
             #[cfg(feature = "ethereum")]
             Work::Whole(whole) => whole.transactions.len(),
         }
@@ -148,9 +155,10 @@ impl Job {
 impl Work {
     fn execute(self, runtime: &Runtime, source: Arc<dyn StateSource>) -> Result<Output, ServiceError> {
         match self {
-            Self::Transactions { env, cfg, transactions, mode } => {
+            Self::Transactions(work) => {
+                let Transactions { env, cfg, transactions, mode } = *work;
                 let block = Block { env, cfg, transactions, source, mode };
-                Ok(Output::Transactions(runtime.execute(&block)?))
+                Ok(Output::Transactions(Box::new(runtime.execute(&block)?)))
             }
             #[cfg(feature = "ethereum")]
             Self::Whole(whole) => {

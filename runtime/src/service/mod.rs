@@ -10,7 +10,10 @@ mod actor;
 mod job;
 mod store;
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    sync::{Arc, mpsc},
+};
 
 use actix::{Addr, Arbiter, MailboxError, Recipient, Supervisor, dev::ToEnvelope, prelude::SendError};
 use parking_lot::Mutex;
@@ -94,10 +97,15 @@ impl Service {
         settings: ServiceSettings,
     ) -> io::Result<Self> {
         let arbiter = Arbiter::try_new()?;
+        let (ready, started) = mpsc::channel();
         let address = Supervisor::start_in_arbiter(&arbiter.handle(), move |context| {
             context.set_mailbox_capacity(settings.mailbox);
+            // Whoever starts it is there, and waits.
+            let _ = ready.send(());
             ExecutionService::new(runtime, store)
         });
+        // Until then the mailbox is larger.
+        started.recv().map_err(|_| io::Error::other("the service's thread ended"))?;
         Ok(Self { address, arbiter: Arc::new(Mutex::new(Some(arbiter))) })
     }
 

@@ -6,7 +6,7 @@ use alloy_eips::BlockId;
 use alloy_json_rpc::{RpcError as JsonRpcError, RpcRecv};
 use alloy_primitives::{Bytes, U64};
 use alloy_provider::{DynProvider, Provider, RootProvider};
-use alloy_rpc_client::{BatchRequest, ClientRef, Waiter};
+use alloy_rpc_client::{BatchRequest, Waiter};
 use alloy_transport::{TransportError, TransportErrorKind, TransportResult};
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 use futures_util::future::join_all;
@@ -117,9 +117,9 @@ impl Node {
     async fn ask(&self, keys: &[Key]) -> Vec<Result<Answer, Failure>> {
         let client = self.provider.client();
         let attempt = async {
-            let mut batch = Batch { batch: BatchRequest::new(&client), calls: 0 };
+            let mut batch = Batch { batch: BatchRequest::new(client), calls: 0 };
             let calls: TransportResult<Vec<Call<'_>>> =
-                keys.iter().map(|key| self.call(*key, &mut batch, &client)).collect();
+                keys.iter().map(|key| self.call(*key, &mut batch)).collect();
             let calls = calls?;
             if batch.calls > 0 {
                 batch.batch.into_future().await?;
@@ -141,12 +141,7 @@ impl Node {
         }
     }
 
-    fn call<'a>(
-        &'a self,
-        key: Key,
-        batch: &mut Batch<'_>,
-        _client: &ClientRef<'_>,
-    ) -> TransportResult<Call<'a>> {
+    fn call<'a>(&'a self, key: Key, batch: &mut Batch<'_>) -> TransportResult<Call<'a>> {
         Ok(match key {
             Key::Account(address) => {
                 let balance = batch.add::<_, U256>("eth_getBalance", &(address, self.block))?;

@@ -40,7 +40,8 @@ pub(super) struct Failure<E> {
     database: Option<E>,
 }
 
-type Done = Vec<Result<(ExecutionResult, EvmState), InvalidTransaction>>;
+/// What became final, in order.
+pub(super) type Done = Vec<Result<(ExecutionResult, EvmState), InvalidTransaction>>;
 
 /// What the thread that reads hears of.
 enum Event {

@@ -48,7 +48,7 @@ use revm::{
 };
 
 use crate::Runtime;
-use batch::Failure;
+use batch::{Done, Failure};
 use database::Recording;
 
 /// Makes [`ParallelBlockExecutor`]s: what `EthBlockExecutorFactory` is to `EthBlockExecutor`.
@@ -270,7 +270,7 @@ where
         &mut self,
         transactions: Arc<[TxEnv]>,
         mode: crate::Mode,
-    ) -> (Vec<Result<(ExecutionResult, EvmState), InvalidTransaction>>, Option<Failure<DB::Error>>) {
+    ) -> (Done, Option<Failure<DB::Error>>) {
         let evm = &mut self.inner.evm;
         let (env, cfg) = (evm.block().clone(), evm.cfg_env().clone());
         let batch = batch::Batch { runtime: &self.runtime, env, cfg, transactions, mode };
