@@ -9,7 +9,7 @@
 const SAMPLE: u32 = 24;
 
 /// It pays if at least this share of them neither waited nor was executed again, in percent.
-const UNTROUBLED: u32 = 40;
+const UNTROUBLED: u32 = 25;
 
 /// For so many transactions nothing is begun ahead, the first time and at most: twice as many each time that it proves
 /// not to have changed.

@@ -5,7 +5,7 @@ use std::{cell::UnsafeCell, fmt};
 use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
     Frontier, Invalidated, Phase, TransactionWord,
-    sync::{AtomicU32, Mutex, Ordering, fence, mutation, thread},
+    sync::{AtomicBool, AtomicU32, Mutex, Ordering, fence, mutation, thread},
 };
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
@@ -65,8 +65,8 @@ pub(crate) struct BlockRun {
     fibers: CachePadded<AtomicU32>,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
-    /// How far above the frontier transactions begin now: the limit, or 1 where there is nothing to gain.
-    window: CachePadded<AtomicU32>,
+    /// Nothing is begun ahead of the frontier: whoever moves it takes up the next transaction.
+    alone: CachePadded<AtomicBool>,
     pub(crate) mode: Mode,
 }
 
@@ -133,7 +133,7 @@ impl BlockRun {
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
             fibers: CachePadded::default(),
             failure: Mutex::new(None),
-            window: CachePadded::new(AtomicU32::new(limits.window)),
+            alone: CachePadded::default(),
             limits,
             mode,
         }
@@ -241,21 +241,22 @@ impl BlockRun {
 
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
-        (self.begins.has_early() || self.begins.turn().is_some_and(|next| self.may_begin(next)))
+        // Relaxed: as in `begin_ahead`.
+        !self.alone.load(Ordering::Relaxed)
+            && (self.begins.has_early() || self.begins.turn().is_some_and(|next| self.may_begin(next)))
             && self.has_fiber()
     }
 
     fn may_begin(&self, index: u32) -> bool {
-        // Relaxed: a bound on what is done ahead; nothing is handed over by it.
-        index <= self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
+        index <= self.frontier.passed().saturating_add(self.limits.window)
     }
 
     /// Begins transactions ahead of the frontier from here on, or does not. Where the source answers later there is
     /// always something to gain.
     pub(crate) fn begin_ahead(&self, ahead: bool) {
         if !self.state.is_deferred() {
-            // Relaxed: as in `may_begin`.
-            self.window.store(if ahead { self.limits.window } else { 1 }, Ordering::Relaxed);
+            // Relaxed: a bound on what is done ahead; nothing is handed over by it.
+            self.alone.store(!ahead, Ordering::Relaxed);
         }
     }
 
@@ -459,6 +460,10 @@ impl<'a> Visit<'a> {
     /// The next transaction to begin, and whether a fiber was reserved for it.
     pub(crate) fn claim_next(&mut self) -> Option<(u32, bool)> {
         let run = self.run;
+        // Relaxed: as in `begin_ahead`.
+        if run.alone.load(Ordering::Relaxed) {
+            return None;
+        }
         while run.begins.has_early() && run.acquire_fiber() {
             if let Some(index) = run.begins.take_early()
                 && run.state.word(index).begin().is_some()
