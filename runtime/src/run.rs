@@ -239,10 +239,15 @@ impl BlockRun {
             || self.can_begin()
     }
 
+    /// Whether nothing is begun ahead of the frontier at the moment.
+    pub(crate) fn is_alone(&self) -> bool {
+        // Relaxed: as in `begin_ahead`.
+        self.alone.load(Ordering::Relaxed)
+    }
+
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
-        // Relaxed: as in `begin_ahead`.
-        !self.alone.load(Ordering::Relaxed)
+        !self.is_alone()
             && (self.begins.has_early() || self.begins.turn().is_some_and(|next| self.may_begin(next)))
             && self.has_fiber()
     }
@@ -460,8 +465,7 @@ impl<'a> Visit<'a> {
     /// The next transaction to begin, and whether a fiber was reserved for it.
     pub(crate) fn claim_next(&mut self) -> Option<(u32, bool)> {
         let run = self.run;
-        // Relaxed: as in `begin_ahead`.
-        if run.alone.load(Ordering::Relaxed) {
+        if run.is_alone() {
             return None;
         }
         while run.begins.has_early() && run.acquire_fiber() {

@@ -439,9 +439,10 @@ impl Visit<'_> {
             return;
         }
         // A plain transfer begins when the frontier arrives: it could only guess what this one leaves, and a
-        // guess costs as much as the transfer.
+        // guess costs as much as the transfer. So does everything while nothing is begun ahead.
         if let Some(next) = self.run.state.next_begin(index, &self.context)
             && !self.run.state.looks_plain(next)
+            && !self.run.is_alone()
             && self.run.state.word(next).release()
         {
             self.push(next);
