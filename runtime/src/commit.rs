@@ -22,7 +22,7 @@ pub(crate) struct Committer {
     pub(crate) states: Vec<EvmState>,
     pub(crate) gas_used: u64,
     keep_states: bool,
-    pace: Pace,
+    pub(crate) pace: Pace,
     /// Who wants to hear of every transaction that is final.
     hook: Option<Box<dyn Hook>>,
 }
@@ -35,7 +35,7 @@ impl Committer {
             states: Vec::new(),
             gas_used: 0,
             keep_states,
-            pace: Pace::new(),
+            pace: Pace::new(1, 1),
             hook,
         }
     }
@@ -173,8 +173,8 @@ impl Visit<'_> {
             (true, false) => Course::Untroubled,
             (true, true) => Course::Troubled,
         };
-        if let Some(ahead) = committer.pace.committed(course) {
-            run.begin_ahead(ahead);
+        if let Some(window) = committer.pace.committed(course) {
+            run.begin_ahead(window);
         }
         if let Some(mut execution) = body.execution.take() {
             execution.keep_written(std::mem::take(&mut body.written));

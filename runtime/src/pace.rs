@@ -2,8 +2,8 @@
 //!
 //! Where every transaction waits for the one before it, or is executed again because of it, execution ahead only moves
 //! a serial chain from core to core, and costs more than one worker alone. What was begun ahead is counted as it
-//! becomes final; if little of it went through untroubled, nothing is begun ahead for a while, and then it is tried
-//! again.
+//! becomes final. As long as enough of it goes through untroubled, more and more is begun ahead; if little does, nothing
+//! is begun ahead for a while, and then it is tried again with a little.
 
 /// So many transactions that began ahead are looked at together.
 const SAMPLE: u32 = 24;
@@ -15,6 +15,9 @@ const UNTROUBLED: u32 = 25;
 /// not to have changed.
 const ALONE: (u32, u32) = (64, 2_048);
 
+/// At first so many transactions are begun ahead for each worker, and at least so many.
+const FIRST: (u32, u32) = (3, 8);
+
 /// What became of the transactions that were begun ahead. Belongs to who drains the frontier.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -23,6 +26,9 @@ pub(crate) struct Pace {
     /// Transactions left for which nothing is begun ahead.
     alone: u32,
     next_alone: u32,
+    window: u32,
+    first: u32,
+    most: u32,
 }
 
 /// How a transaction that is final now was executed.
@@ -37,15 +43,23 @@ pub(crate) enum Course {
 }
 
 impl Pace {
-    pub(crate) fn new() -> Self {
-        Self { untroubled: 0, troubled: 0, alone: 0, next_alone: ALONE.0 }
+    /// For so many workers, who may begin at most so much ahead.
+    pub(crate) fn new(most: u32, workers: usize) -> Self {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let first = workers.saturating_mul(FIRST.0).max(FIRST.1).min(most);
+        Self { untroubled: 0, troubled: 0, alone: 0, next_alone: ALONE.0, window: first, first, most }
     }
 
-    /// A transaction is final. Returns whether to begin others ahead from here on, if that changes.
-    pub(crate) fn committed(&mut self, course: Course) -> Option<bool> {
+    /// How many transactions to begin ahead.
+    pub(crate) fn window(&self) -> u32 {
+        if self.alone > 0 { 0 } else { self.window }
+    }
+
+    /// A transaction is final. Returns how many to begin ahead from here on, if that changes.
+    pub(crate) fn committed(&mut self, course: Course) -> Option<u32> {
         if self.alone > 0 {
             self.alone -= 1;
-            return (self.alone == 0).then_some(true);
+            return (self.alone == 0).then_some(self.window);
         }
         match course {
             Course::AtTheFrontier => return None,
@@ -60,11 +74,15 @@ impl Pace {
         (self.untroubled, self.troubled) = (0, 0);
         if pays {
             self.next_alone = ALONE.0;
-            return None;
+            let wider = self.window.saturating_mul(4).min(self.most);
+            let changes = wider != self.window;
+            self.window = wider;
+            return changes.then_some(wider);
         }
         self.alone = self.next_alone;
         self.next_alone = (self.next_alone * 2).min(ALONE.1);
-        Some(false)
+        self.window = self.first;
+        Some(0)
     }
 }
 
@@ -72,11 +90,12 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Commits until the pace changes; returns after how many.
-    fn until_change(pace: &mut Pace, course: Course, expected: bool) -> u32 {
+    /// Commits until the pace changes to what is expected; returns after how many.
+    fn until_change(pace: &mut Pace, course: Course, expected: u32) -> u32 {
         for number in 1..10_000 {
-            if let Some(ahead) = pace.committed(course) {
-                assert_eq!(ahead, expected);
+            if let Some(window) = pace.committed(course) {
+                assert_eq!(window, expected);
+                assert_eq!(pace.window(), expected);
                 return number;
             }
         }
@@ -85,36 +104,46 @@ mod tests {
 
     #[test]
     fn a_chain_is_left_to_one_worker_ever_longer() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(256, 2);
         let mut alone = Vec::new();
         for _ in 0..8 {
-            assert_eq!(until_change(&mut pace, Course::Troubled, false), SAMPLE);
-            alone.push(until_change(&mut pace, Course::AtTheFrontier, true));
+            assert_eq!(until_change(&mut pace, Course::Troubled, 0), SAMPLE);
+            alone.push(until_change(&mut pace, Course::AtTheFrontier, 8));
         }
         assert_eq!(alone, [64, 128, 256, 512, 1_024, 2_048, 2_048, 2_048]);
     }
 
     #[test]
-    fn what_goes_well_goes_on() {
-        let mut pace = Pace::new();
+    fn what_goes_well_goes_on_and_further() {
+        let mut pace = Pace::new(256, 4);
+        let mut windows = vec![pace.window()];
         for number in 0..10_000 {
             let course = if number % 2 == 0 { Course::Untroubled } else { Course::Troubled };
-            assert_eq!(pace.committed(course), None);
+            windows.extend(pace.committed(course));
             assert_eq!(pace.committed(Course::AtTheFrontier), None);
         }
+        assert_eq!(windows, [12, 48, 192, 256]);
+    }
+
+    #[test]
+    fn nobody_goes_further_than_allowed() {
+        let mut pace = Pace::new(3, 8);
+        assert_eq!(pace.window(), 3);
+        for _ in 0..1_000 {
+            assert_eq!(pace.committed(Course::Untroubled), None);
+        }
+        assert_eq!(pace.window(), 3);
     }
 
     #[test]
     fn a_chain_that_ends_is_forgotten() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(256, 2);
         for _ in 0..3 {
-            until_change(&mut pace, Course::Troubled, false);
-            until_change(&mut pace, Course::AtTheFrontier, true);
+            until_change(&mut pace, Course::Troubled, 0);
+            until_change(&mut pace, Course::AtTheFrontier, 8);
         }
-        for _ in 0..SAMPLE {
-            assert_eq!(pace.committed(Course::Untroubled), None);
-        }
-        until_change(&mut pace, Course::Troubled, false);
-        assert_eq!(until_change(&mut pace, Course::AtTheFrontier, true), ALONE.0);
+        until_change(&mut pace, Course::Untroubled, 32);
+        until_change(&mut pace, Course::Troubled, 0);
+        assert_eq!(until_change(&mut pace, Course::AtTheFrontier, 8), ALONE.0);
     }
 }

@@ -5,12 +5,14 @@ use std::{cell::UnsafeCell, fmt};
 use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
     Frontier, Invalidated, Phase, TransactionWord,
-    sync::{AtomicBool, AtomicU32, Mutex, Ordering, fence, mutation, thread},
+    sync::{AtomicU32, Mutex, Ordering, fence, mutation, thread},
 };
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
-use crate::{begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, presence::Presence};
+use crate::{
+    begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, pace::Pace, presence::Presence,
+};
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
 /// `Running`.
@@ -65,8 +67,8 @@ pub(crate) struct BlockRun {
     fibers: CachePadded<AtomicU32>,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
-    /// Nothing is begun ahead of the frontier: whoever moves it takes up the next transaction.
-    alone: CachePadded<AtomicBool>,
+    /// How far above the frontier transactions begin at the moment. 0: whoever moves it takes up the next transaction.
+    window: CachePadded<AtomicU32>,
     pub(crate) mode: Mode,
 }
 
@@ -107,7 +109,7 @@ impl BlockRun {
         workers: usize,
         limits: Limits,
         mode: Mode,
-        committer: Committer,
+        mut committer: Committer,
         done: u32,
         early: Box<[u32]>,
     ) -> Self {
@@ -115,6 +117,8 @@ impl BlockRun {
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
         let scouts = if state.is_deferred() { transactions } else { 0 };
         let uses_mailboxes = workers > 1 || state.is_deferred();
+        committer.pace = Pace::new(limits.window, workers);
+        let window = if state.is_deferred() { limits.window } else { committer.pace.window() };
         let (queues, stealers) = new_queues(workers);
         let (scout_queues, scout_stealers) = new_queues(if scouts > 0 { workers } else { 0 });
         Self {
@@ -133,7 +137,7 @@ impl BlockRun {
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
             fibers: CachePadded::default(),
             failure: Mutex::new(None),
-            alone: CachePadded::default(),
+            window: CachePadded::new(AtomicU32::new(window)),
             limits,
             mode,
         }
@@ -241,8 +245,8 @@ impl BlockRun {
 
     /// Whether nothing is begun ahead of the frontier at the moment.
     pub(crate) fn is_alone(&self) -> bool {
-        // Relaxed: as in `begin_ahead`.
-        self.alone.load(Ordering::Relaxed)
+        // Relaxed: as in `may_begin`.
+        self.window.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the next transaction could begin.
@@ -253,15 +257,16 @@ impl BlockRun {
     }
 
     fn may_begin(&self, index: u32) -> bool {
-        index <= self.frontier.passed().saturating_add(self.limits.window)
+        // Relaxed: a bound on what is done ahead; nothing is handed over by it.
+        index <= self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
     }
 
-    /// Begins transactions ahead of the frontier from here on, or does not. Where the source answers later there is
-    /// always something to gain.
-    pub(crate) fn begin_ahead(&self, ahead: bool) {
+    /// Begins so many transactions ahead of the frontier from here on. Where the source answers later there is always
+    /// something to gain.
+    pub(crate) fn begin_ahead(&self, window: u32) {
         if !self.state.is_deferred() {
-            // Relaxed: a bound on what is done ahead; nothing is handed over by it.
-            self.alone.store(!ahead, Ordering::Relaxed);
+            // Relaxed: as in `may_begin`.
+            self.window.store(window, Ordering::Relaxed);
         }
     }
 

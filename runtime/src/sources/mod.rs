@@ -38,9 +38,12 @@ pub use hot::{CachedSource, HotState, HotStatistics};
 #[cfg(feature = "rpc")]
 pub use rpc::{RpcError, RpcSettings, RpcSource};
 
+#[cfg(feature = "async")]
 use std::sync::mpsc;
 
-use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
+#[cfg(feature = "async")]
+use counterpoint_state::DeferredSource;
+use counterpoint_state::{Answer, Key, Request, SourceError, StateSource};
 use revm::{database_interface::DatabaseRef, state::AccountInfo};
 
 /// Asks a database, in revm's way.
