@@ -10,6 +10,7 @@ use std::{
 };
 
 use counterpoint_state::{Changeset, StateSource};
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
 use revm::{
     context::{

@@ -69,6 +69,7 @@ impl LongCalls {
             functions.clear();
         }
         functions.insert(function, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        // Relaxed: a hint.
         self.any.store(true, Ordering::Relaxed);
     }
 

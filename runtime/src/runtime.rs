@@ -492,6 +492,7 @@ impl<'a> Expected<'a> {
 
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
+        // Relaxed: a hint, as above.
         self.0.expected.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,6 +3,7 @@
 use counterpoint_actors::{
     Chaos, End, Execution, Executor, Fiber, SerialExecutor, Yielded, estimate, publish, run_inline,
 };
+// Seam: the state crate's.
 use counterpoint_state::{Arena, WaitWord, Waiter, sync::Mutex};
 
 use crate::{

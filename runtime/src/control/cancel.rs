@@ -2,6 +2,7 @@
 
 use std::{fmt, mem, sync::Arc};
 
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
 
 use super::Stop;

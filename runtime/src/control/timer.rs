@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+// Seam: one thread that sleeps until the next deadline.
 use parking_lot::{Condvar, Mutex};
 
 use super::Stop;

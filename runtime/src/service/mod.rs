@@ -16,6 +16,7 @@ use std::{
 };
 
 use actix::{Addr, Arbiter, MailboxError, Recipient, Supervisor, dev::ToEnvelope, prelude::SendError};
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
 
 pub use actor::{

@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, io, sync::Arc, time::Instant};
 
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
 use revm::{
     bytecode::Bytecode,

@@ -10,6 +10,7 @@ use std::{
 
 use counterpoint_actors::panic_message;
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
+// Seam: a source's own threads and their queue, outside of blocks.
 use parking_lot::{Condvar, Mutex};
 use revm::{
     bytecode::Bytecode,

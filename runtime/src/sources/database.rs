@@ -5,6 +5,7 @@ use std::fmt;
 use counterpoint_state::{Answer, Key, Request, SourceError};
 use futures_util::future::join_all;
 use revm_database_interface::async_db::{DatabaseAsync, DatabaseAsyncRef};
+// Seam: a source's own, outside of blocks.
 use tokio::sync::Mutex;
 
 use super::{AsyncSource, ReadError, without_id};

@@ -15,6 +15,7 @@ use std::{
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 use foldhash::fast::RandomState;
 use papaya::HashMap;
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::RwLock;
 use revm::{
     bytecode::Bytecode,
@@ -174,6 +175,7 @@ impl Shared {
             Key::BlockHash(number) => find(&self.hashes, &number, epoch).map(Answer::BlockHash),
         };
         let count = if answer.is_some() { &self.hits } else { &self.misses };
+        // Relaxed: a count.
         count.fetch_add(1, Ordering::Relaxed);
         answer
     }
@@ -208,12 +210,14 @@ impl Shared {
     fn add<K: Hash + Eq, V>(&self, map: &Map<K, V>, key: K, value: V, extra: usize, epoch: u64) {
         let size = mem::size_of::<K>() + mem::size_of::<Entry<V>>() + OVERHEAD + extra;
         // Reserved before it is added: the sum never exceeds the budget.
+        // Relaxed: a budget; the entries are handed over by the map.
         let reserved = self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
             bytes.checked_add(size).filter(|bytes| *bytes <= self.budget)
         });
         if reserved.is_ok() {
             let entry = Entry { value, since: epoch, used: AtomicU64::new(epoch), size };
             if map.pin().try_insert(key, entry).is_err() {
+                // Relaxed: a budget, as above.
                 self.bytes.fetch_sub(size, Ordering::Relaxed);
             }
         }
@@ -222,6 +226,7 @@ impl Shared {
     /// Puts a value in the place of another. The epoch is held for writing.
     fn replace<K: Hash + Eq, V>(&self, map: &Map<K, V>, key: K, value: V, extra: usize, epoch: u64) {
         self.remove(map, &key);
+        // Relaxed: a budget, as in `reserve`.
         if self.bytes.load(Ordering::Relaxed) >= self.budget / 8 * 7 {
             self.make_room();
         }
@@ -230,6 +235,7 @@ impl Shared {
 
     fn remove<K: Hash + Eq, V>(&self, map: &Map<K, V>, key: &K) {
         if let Some(entry) = map.pin().remove(key) {
+            // Relaxed: a budget.
             self.bytes.fetch_sub(entry.size, Ordering::Relaxed);
         }
     }
@@ -250,6 +256,7 @@ impl Shared {
         let map = map.pin();
         for (key, entry) in &map {
             if !keep(key, entry) && map.remove(key).is_some() {
+                // Relaxed: a budget.
                 self.bytes.fetch_sub(entry.size, Ordering::Relaxed);
             }
         }
@@ -258,6 +265,7 @@ impl Shared {
     /// If three quarters of the budget are taken, lets go what was not read for the longest time, down to a half. The
     /// epoch is held for writing.
     fn make_room(&self) {
+        // Relaxed: a budget.
         let bytes = self.bytes.load(Ordering::Relaxed);
         if bytes <= self.budget / 4 * 3 {
             return;
@@ -284,9 +292,11 @@ impl Shared {
     /// Lets go what was last read at this epoch or before, while there is something `left` to go.
     fn evict<K: Hash + Eq, V>(&self, map: &Map<K, V>, last: u64, left: &Cell<usize>) {
         self.retain(map, |_, entry| {
+            // Relaxed: an age, a hint for whom to evict.
             let goes = left.get() > 0 && entry.used.load(Ordering::Relaxed) <= last;
             if goes {
                 left.set(left.get().saturating_sub(entry.size));
+                // Relaxed: a count.
                 self.evicted.fetch_add(1, Ordering::Relaxed);
             }
             !goes
@@ -297,6 +307,7 @@ impl Shared {
 fn find<K: Hash + Eq, V: Clone>(map: &Map<K, V>, key: &K, epoch: u64) -> Option<V> {
     let map = map.pin();
     let entry = map.get(key).filter(|entry| entry.since <= epoch)?;
+    // Relaxed: an age, here and below; a hint for whom to evict.
     if entry.used.load(Ordering::Relaxed) < epoch {
         entry.used.store(epoch, Ordering::Relaxed);
     }
@@ -305,6 +316,7 @@ fn find<K: Hash + Eq, V: Clone>(map: &Map<K, V>, key: &K, epoch: u64) -> Option<
 
 fn count_ages<K: Hash + Eq, V>(map: &Map<K, V>, ages: &mut BTreeMap<u64, usize>) {
     for entry in map.pin().values() {
+        // Relaxed: an age, as above.
         *ages.entry(entry.used.load(Ordering::Relaxed)).or_default() += entry.size;
     }
 }

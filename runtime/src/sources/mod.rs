@@ -39,6 +39,7 @@ pub use hot::{CachedSource, HotState, HotStatistics};
 pub use rpc::{RpcError, RpcSettings, RpcSource};
 
 #[cfg(feature = "async")]
+// Seam: one thread waits for one answer.
 use std::sync::mpsc;
 
 #[cfg(feature = "async")]

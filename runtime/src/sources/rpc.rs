@@ -10,6 +10,7 @@ use alloy_rpc_client::{BatchRequest, Waiter};
 use alloy_transport::{TransportError, TransportErrorKind, TransportResult};
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 use futures_util::future::join_all;
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
 use revm::{
     bytecode::Bytecode,

@@ -8,6 +8,7 @@ use std::{
 
 use alloy_evm::block::{BlockExecutionError, StateDB};
 use counterpoint_state::{Answer, Key, Request, SourceError, StateSource};
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
 use revm::{
     context::{

@@ -1,9 +1,11 @@
 //! Databases between the host's own and Counterpoint.
 
+// Seam: a channel between two threads of the executor.
 use std::{fmt, sync::mpsc::Sender};
 
 use alloy_evm::block::StateDB;
 use counterpoint_state::{DeferredSource, Request, SourceError, StateSource};
+// Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
 use revm::{
     Database, DatabaseCommit,
