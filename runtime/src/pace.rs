@@ -2,8 +2,8 @@
 //!
 //! Where every transaction waits for the one before it, or is executed again because of it, execution ahead only moves
 //! a serial chain from core to core, and costs more than one worker alone. What was begun ahead is counted as it
-//! becomes final. As long as enough of it goes through untroubled, more and more is begun ahead; if little does, nothing
-//! is begun ahead for a while, and then it is tried again with a little.
+//! becomes final. If little of it goes through untroubled, nothing is begun ahead for a while; then it is tried again
+//! with a little, and with more and more as long as that goes well.
 
 /// So many transactions that began ahead are looked at together.
 const SAMPLE: u32 = 24;
@@ -15,8 +15,8 @@ const UNTROUBLED: u32 = 25;
 /// not to have changed.
 const ALONE: (u32, u32) = (64, 2_048);
 
-/// At first so many transactions are begun ahead for each worker, and at least so many.
-const FIRST: (u32, u32) = (3, 8);
+/// So many transactions are begun ahead for each worker when it is tried again, and at least so many.
+const AGAIN: (u32, u32) = (3, 8);
 
 /// What became of the transactions that were begun ahead. Belongs to who drains the frontier.
 #[derive(Debug)]
@@ -43,11 +43,12 @@ pub(crate) enum Course {
 }
 
 impl Pace {
-    /// For so many workers, who may begin at most so much ahead.
+    /// For so many workers, who may begin at most so much ahead, and do at first: who is behind one long transaction
+    /// needs the room.
     pub(crate) fn new(most: u32, workers: usize) -> Self {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        let first = workers.saturating_mul(FIRST.0).max(FIRST.1).min(most);
-        Self { untroubled: 0, troubled: 0, alone: 0, next_alone: ALONE.0, window: first, first, most }
+        let first = workers.saturating_mul(AGAIN.0).max(AGAIN.1).min(most);
+        Self { untroubled: 0, troubled: 0, alone: 0, next_alone: ALONE.0, window: most, first, most }
     }
 
     /// How many transactions to begin ahead.
@@ -116,6 +117,9 @@ mod tests {
     #[test]
     fn what_goes_well_goes_on_and_further() {
         let mut pace = Pace::new(256, 4);
+        assert_eq!(pace.window(), 256);
+        until_change(&mut pace, Course::Troubled, 0);
+        until_change(&mut pace, Course::AtTheFrontier, 12);
         let mut windows = vec![pace.window()];
         for number in 0..10_000 {
             let course = if number % 2 == 0 { Course::Untroubled } else { Course::Troubled };
@@ -129,6 +133,8 @@ mod tests {
     fn nobody_goes_further_than_allowed() {
         let mut pace = Pace::new(3, 8);
         assert_eq!(pace.window(), 3);
+        until_change(&mut pace, Course::Troubled, 0);
+        until_change(&mut pace, Course::AtTheFrontier, 3);
         for _ in 0..1_000 {
             assert_eq!(pace.committed(Course::Untroubled), None);
         }
