@@ -41,7 +41,7 @@ enum Kind {
 ///
 /// # Errors
 ///
-/// See [`Unsettled`]; nothing was changed.
+/// See [`Unsettled`]; of [`Unsettled::Overflow`] nothing was changed.
 pub fn settle(
     block: &BlockState,
     index: u32,

@@ -515,6 +515,8 @@ impl Pool {
                 visit.send_begins();
                 true
             });
+            // Who looked before anything was routed may have gone to sleep.
+            self.tell(&visit);
         }
         let mut idle = 0;
         while !run.is_done() {

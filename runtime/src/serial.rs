@@ -60,7 +60,7 @@ fn transaction(
     mode: Mode,
     committer: &mut Committer,
 ) -> Result<(), ExecuteError> {
-    let (outcome, state) = match executor.execute(transaction) {
+    let (outcome, mut state) = match executor.execute(transaction) {
         SerialEnd::Executed(result, state) => (TransactionOutcome::Executed(result), state),
         SerialEnd::Invalid(cause) if mode == Mode::Build => {
             (TransactionOutcome::Skipped(cause), EvmState::default())
@@ -70,5 +70,11 @@ fn transaction(
         SerialEnd::Source(cause) => return Err(ExecuteError::Source { index, cause }),
         SerialEnd::Failed(message) => return Err(ExecuteError::Execution { index, message }),
     };
+    if committer.shows_changes() {
+        // The ids are positions in the changeset; they mean nothing outside.
+        for account in state.values_mut() {
+            account.info.account_id = None;
+        }
+    }
     committer.append(outcome, state, |_, state| executor.apply(state))
 }
