@@ -52,6 +52,9 @@ pub(crate) struct Store {
     used: Mutex<Vec<Arena>>,
 }
 
+/// Arenas of finished blocks that are kept for others, about.
+const MOST_ARENAS: usize = 32;
+
 /// Idle fibers that a kit keeps for itself.
 const KEPT_FIBERS: usize = 16;
 
@@ -75,7 +78,11 @@ impl Store {
     /// Takes a finished block's arenas; where there are helpers, one of them empties them when it has nothing else to do.
     pub(crate) fn put_arenas(&self, arenas: impl Iterator<Item = Arena>, helpers: bool) {
         if helpers {
-            self.used.lock().extend(arenas);
+            // A block that begins while a helper empties an arena makes a new one: they must not pile up.
+            let room = MOST_ARENAS.saturating_sub(self.arenas.lock().len());
+            let mut used = self.used.lock();
+            used.extend(arenas);
+            used.truncate(room);
         } else {
             self.arenas.lock().extend(arenas.map(emptied));
         }
