@@ -50,7 +50,7 @@ pub(crate) struct BlockRun {
     /// One queue of ready transactions per worker, used by that worker; the others steal.
     queues: Box<[CachePadded<UnsafeCell<Deque<u32>>>]>,
     stealers: Box<[Stealer<u32>]>,
-    /// The same for scouts, which run only where there is nothing else to do.
+    /// The same for scouts far from the frontier, which run only where there is nothing else to do.
     scout_queues: Box<[CachePadded<UnsafeCell<Deque<u32>>>]>,
     scout_stealers: Box<[Stealer<u32>]>,
     pub(crate) state: BlockState,
@@ -71,6 +71,9 @@ pub(crate) struct BlockRun {
     window: CachePadded<AtomicU32>,
     pub(crate) mode: Mode,
 }
+
+/// A scout for a transaction so close to the frontier goes before others begin.
+const NEAR: u32 = 32;
 
 /// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
 /// core to core.
@@ -163,6 +166,11 @@ impl BlockRun {
             Some(scout) => &self.scouts[scout as usize],
             None => self.state.word(id),
         }
+    }
+
+    /// Whether this is a scout that can wait until there is nothing else to do.
+    fn is_far_scout(&self, id: u32) -> bool {
+        id.checked_sub(self.last()).is_some_and(|index| index > self.frontier.passed().saturating_add(NEAR))
     }
 
     /// How many transactions and scouts there are.
@@ -340,7 +348,7 @@ impl<'a> Visit<'a> {
 
     /// Enqueues a transaction whose word this worker just made ready.
     pub(crate) fn push(&mut self, index: u32) {
-        if index > self.run.last() {
+        if self.run.is_far_scout(index) {
             // SAFETY: only this visit acts as this worker.
             unsafe { &*self.run.scout_queues[self.worker].get() }.push(index);
         } else {

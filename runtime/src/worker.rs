@@ -12,9 +12,6 @@ use crate::{
     run::Visit,
 };
 
-/// A transaction that was parked for the source so often will be again: a scout goes ahead.
-const LONG: u32 = 3;
-
 /// What a fiber is parked for.
 #[derive(Clone, Copy)]
 pub(crate) enum For {
@@ -242,6 +239,7 @@ impl Visit<'_> {
             on_final_state = false;
         }
         body.ahead |= incarnation == 0 && !on_final_state;
+        body.loads = 0;
         let mut execution = kit.execution();
         self.context.counters.incarnations.increment();
 
@@ -351,7 +349,7 @@ impl Visit<'_> {
         body.fiber = Some(fiber);
         body.waited |= matches!(reason, For::Version(_));
         body.loads += u32::from(matches!(reason, For::Source(_)));
-        let long = body.loads == LONG;
+        let loads = body.loads;
         // First the fiber is stored and the word says that it may be resumed; then the version learns who
         // waits. From here on another worker may have it.
         let ticket = if matches!(reason, For::Source(_)) { word.park_for_source() } else { word.park() };
@@ -374,8 +372,7 @@ impl Visit<'_> {
                     self.look_for_frontier(index);
                 }
                 // The source answers whether the frontier has arrived or not.
-                _ if long => self.send_scout(index),
-                _ => {}
+                _ => self.send_scout_for_loads(index, loads),
             }
             return None;
         }
