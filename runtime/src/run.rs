@@ -183,7 +183,7 @@ impl BlockRun {
         loop {
             // Relaxed: an index, nothing else; the scout's word decides.
             let next = self.next_scout.load(Ordering::Relaxed);
-            if next as usize > self.scouts.len() || !self.begins.is_routed(next) || !self.may_begin(next) {
+            if next as usize > self.scouts.len() || !self.begins.is_routed(next) || next > self.horizon() {
                 return None;
             }
             // Relaxed: as above.
@@ -253,27 +253,28 @@ impl BlockRun {
 
     /// Whether nothing is begun ahead of the frontier at the moment.
     pub(crate) fn is_alone(&self) -> bool {
-        // Relaxed: as in `may_begin`.
+        // Relaxed: as in `horizon`.
         self.window.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
         !self.is_alone()
-            && (self.begins.has_early() || self.begins.turn().is_some_and(|next| self.may_begin(next)))
+            && (self.begins.has_early() || self.begins.turn(self.horizon()).is_some())
             && self.has_fiber()
     }
 
-    fn may_begin(&self, index: u32) -> bool {
+    /// Up to where transactions may begin at the moment.
+    fn horizon(&self) -> u32 {
         // Relaxed: a bound on what is done ahead; nothing is handed over by it.
-        index <= self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
+        self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
     }
 
     /// Begins so many transactions ahead of the frontier from here on. Where the source answers later there is always
     /// something to gain.
     pub(crate) fn begin_ahead(&self, window: u32) {
         if !self.state.is_deferred() {
-            // Relaxed: as in `may_begin`.
+            // Relaxed: as in `horizon`.
             self.window.store(window, Ordering::Relaxed);
         }
     }
@@ -490,10 +491,7 @@ impl<'a> Visit<'a> {
             run.release_fiber();
         }
         loop {
-            let next = run.begins.turn()?;
-            if !run.may_begin(next) {
-                return None;
-            }
+            let next = run.begins.turn(run.horizon())?;
             let without_fiber = run.at_frontier(next) || run.state.looks_plain(next);
             if !without_fiber && !run.acquire_fiber() {
                 return None;

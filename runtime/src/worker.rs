@@ -444,9 +444,11 @@ impl Visit<'_> {
             return;
         }
         // A plain transfer begins when the frontier arrives: it could only guess what this one leaves, and a
-        // guess costs as much as the transfer. So does everything while nothing is begun ahead.
+        // guess costs as much as the transfer. Others begin in their turn, or now if that is over, unless nothing is
+        // begun ahead.
         if let Some(next) = self.run.state.next_begin(index, &self.context)
             && !self.run.state.looks_plain(next)
+            && !self.run.begins.let_go(next)
             && !self.run.is_alone()
             && self.run.state.word(next).release()
         {
