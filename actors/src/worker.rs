@@ -32,6 +32,8 @@ pub struct Counters {
     pub fiberless: Counter,
     /// Estimates entered by prediction.
     pub predicted: Counter,
+    /// Nanoseconds that executing took what was not in vain, all workers' together: one adds, another takes back.
+    pub useful: Counter,
     /// Chaos: the thread that acts as this worker.
     thread: AtomicUsize,
 }
@@ -46,6 +48,13 @@ impl Counter {
     pub fn increment(&self) {
         // Relaxed: a count.
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Adds, wrapping. For the owning worker only.
+    #[inline]
+    pub fn add(&self, number: u64) {
+        // Relaxed: a count.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
     }
 
     /// The count.

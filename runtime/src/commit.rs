@@ -172,7 +172,7 @@ impl Visit<'_> {
             (true, false) => Course::Untroubled,
             (true, true) => Course::Troubled,
         };
-        committer.stops = committer.pace.committed(course, body.took, run.state.chaos());
+        committer.stops = committer.pace.committed(course, run.state.chaos(), || run.work_after(index));
         if let Some(mut execution) = body.execution.take() {
             execution.keep_written(std::mem::take(&mut body.written));
             self.used.push(execution);

@@ -15,15 +15,17 @@ const SAMPLE: u32 = 24;
 /// It pays if at least this share of them neither waited nor was executed again, in percent.
 const UNTROUBLED: u32 = 25;
 
-/// One transaction of so many is timed.
-const TIMED: u32 = 4;
-
-/// So many timed transactions are looked at together.
-const TIMED_SAMPLE: u32 = 32;
+/// The clock is looked at once in so many transactions, and what was done is summed up when at least so much time has
+/// passed.
+const LOOK: u32 = 32;
+const STRETCH: Duration = Duration::from_millis(2);
 
 /// It pays if executing the transactions takes at least this share of the time that goes by, in percent, on one worker
 /// as on all. More than 100, since the same transactions take less where there are no cells.
 const BUSY: u128 = 125;
+
+/// It does not pay if that is missed so often in a row.
+const IDLE: u32 = 2;
 
 /// What became of the transactions that were begun ahead. Belongs to who drains the frontier.
 #[derive(Debug, Default)]
@@ -31,9 +33,19 @@ pub(crate) struct Pace {
     watches: Watches,
     untroubled: u32,
     troubled: u32,
-    timed: u32,
-    took: Duration,
-    since: Option<Instant>,
+    committed: u32,
+    /// When what was done was summed up last, and the nanoseconds of useful work by then.
+    since: Option<(Instant, u64)>,
+    idle: u32,
+}
+
+/// What the workers have done so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    /// Of execution that was not in vain, modulo 2^64.
+    pub(crate) nanoseconds: u64,
+    /// Whether several of the next transactions wait for nothing but the frontier: to stop would throw them away.
+    pub(crate) ahead: bool,
 }
 
 /// What the pace goes by.
@@ -70,18 +82,18 @@ impl Pace {
         self.watches == Watches::All
     }
 
-    /// Whether this is one of them.
-    pub(crate) fn times(index: u32) -> bool {
-        index.is_multiple_of(TIMED)
-    }
-
-    /// A transaction is final, whose last incarnation took so long, if it was timed. Returns whether to stop.
-    pub(crate) fn committed(&mut self, course: Course, took: Duration, chaos: Option<&Chaos>) -> bool {
+    /// A transaction is final. Returns whether to stop.
+    pub(crate) fn committed(
+        &mut self,
+        course: Course,
+        chaos: Option<&Chaos>,
+        work: impl FnOnce() -> Work,
+    ) -> bool {
         match self.watches {
             Watches::Nothing => false,
-            Watches::Chance => chaos.is_some_and(|chaos| chaos.one_in(24)),
+            Watches::Chance => chaos.is_some_and(|chaos| chaos.one_in(12)),
             // Both, so that both go on counting.
-            Watches::All => self.is_troubled(course) | (!took.is_zero() && self.is_idle(took)),
+            Watches::All => self.is_troubled(course) | self.is_idle(work),
         }
     }
 
@@ -100,24 +112,105 @@ impl Pace {
         !pays
     }
 
-    fn is_idle(&mut self, took: Duration) -> bool {
-        let Some(since) = self.since else {
-            self.since = Some(Instant::now());
-            return false;
-        };
-        self.timed += 1;
-        self.took += took;
-        if self.timed < TIMED_SAMPLE {
+    fn is_idle(&mut self, work: impl FnOnce() -> Work) -> bool {
+        self.committed += 1;
+        if !self.committed.is_multiple_of(LOOK) {
             return false;
         }
         let now = Instant::now();
-        let passed = now - since;
-        self.since = Some(now);
-        let busy = self.took.as_nanos() * u128::from(TIMED) * 100;
-        if std::env::var_os("CP_DEBUG").is_some() {
-            eprintln!("busy {}", busy / passed.as_nanos().max(1));
+        let passed = self.since.map(|(since, _)| now - since);
+        if passed.is_some_and(|passed| passed < STRETCH) {
+            return false;
         }
-        (self.timed, self.took) = (0, Duration::ZERO);
-        busy < passed.as_nanos() * BUSY && std::env::var_os("CP_HALT").is_some()
+        let work = work();
+        let Some(((_, before), passed)) = self.since.replace((now, work.nanoseconds)).zip(passed) else {
+            return false;
+        };
+        // Less than before, if much was done in vain.
+        let done = work.nanoseconds.wrapping_sub(before).cast_signed().max(0).cast_unsigned();
+        let is_idle = u128::from(done) * 100 < passed.as_nanos() * BUSY;
+        self.idle = if is_idle { self.idle + 1 } else { 0 };
+        self.idle >= IDLE && !work.ahead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Work = Work { nanoseconds: 0, ahead: false };
+
+    fn watching() -> Pace {
+        let mut pace = Pace::default();
+        pace.begin(Watches::All);
+        pace
+    }
+
+    #[test]
+    fn a_chain_is_noticed_at_once() {
+        let mut pace = watching();
+        for _ in 1..SAMPLE {
+            assert!(!pace.committed(Course::Troubled, None, || NOTHING));
+            assert!(!pace.committed(Course::AtTheFrontier, None, || NOTHING));
+        }
+        assert!(pace.committed(Course::Troubled, None, || NOTHING));
+    }
+
+    #[test]
+    fn what_goes_well_goes_on() {
+        let mut pace = watching();
+        for number in 0..10_000 {
+            let course = if number % 2 == 0 { Course::Untroubled } else { Course::Troubled };
+            assert!(!pace.is_troubled(course));
+        }
+    }
+
+    /// Commits so much work at a time, each of which takes a bit more than a stretch, until it stops.
+    fn until_it_stops(pace: &mut Pace, share: u128, ahead: bool) -> Option<u32> {
+        let nanoseconds = u64::try_from(STRETCH.as_nanos() * share / 100).unwrap();
+        let mut work = Work { nanoseconds: u64::MAX - 10, ahead };
+        for stretch in 0..5 {
+            for _ in 0..LOOK {
+                if pace.is_idle(|| work) {
+                    return Some(stretch);
+                }
+            }
+            let (since, _) = pace.since.as_mut().unwrap();
+            // As if the time had passed.
+            *since -= STRETCH;
+            work.nanoseconds = work.nanoseconds.wrapping_add(nanoseconds);
+        }
+        None
+    }
+
+    #[test]
+    fn idle_workers_are_noticed_unless_there_is_something_to_lose() {
+        assert_eq!(until_it_stops(&mut watching(), 20, false), Some(IDLE));
+        assert_eq!(until_it_stops(&mut watching(), 20, true), None);
+        // Time goes by in the test, too: far more than is needed.
+        assert_eq!(until_it_stops(&mut watching(), 100 * BUSY, false), None);
+    }
+
+    #[test]
+    fn what_was_done_in_vain_is_less_than_nothing() {
+        let mut pace = watching();
+        let mut work = Work { nanoseconds: 1_000_000, ahead: false };
+        let mut stops = false;
+        for _ in 0..3 * LOOK {
+            stops |= pace.is_idle(|| work);
+            if let Some((since, _)) = &mut pace.since {
+                *since -= STRETCH;
+            }
+            work.nanoseconds = work.nanoseconds.saturating_sub(100_000);
+        }
+        assert!(stops);
+    }
+
+    #[test]
+    fn nobody_stops_who_does_not_watch() {
+        let mut pace = Pace::default();
+        for _ in 0..1_000 {
+            assert!(!pace.committed(Course::Troubled, None, || NOTHING));
+        }
     }
 }

@@ -19,6 +19,16 @@ const LARGE: (u64, usize) = (10_000_000, 16);
 /// What is left after that has to take about this long to be worth the cost.
 const WORTH_SHARING: Duration = Duration::from_micros(300);
 
+/// A plain transfer takes about so much less here than a contract's transaction of the same gas: it counts as so much gas.
+const PLAIN: u64 = 2_000;
+
+/// A block of which plain transfers take more than this share leaves nothing to share to few workers, in percent: handing a
+/// transfer out costs as much as executing it.
+const MOSTLY: u64 = 60;
+
+/// So many workers gain from sharing transfers.
+const MANY: usize = 4;
+
 /// A sender whose transactions have more than this share of the gas limits leaves nothing to the others, in percent.
 const CHAIN: u128 = 75;
 
@@ -54,7 +64,10 @@ impl Plan {
     /// The plan for a block that so many workers may work on.
     pub(crate) fn new(transactions: &[TxEnv], workers: usize) -> Self {
         let left = transactions.iter().fold(0, |sum: u64, tx| sum.saturating_add(tx.gas_limit));
-        let may_share = workers > 1 && transactions.len() > 1 && left >= WORTH_HELP;
+        let may_share = workers > 1
+            && transactions.len() > 1
+            && left >= WORTH_HELP
+            && (workers >= MANY || !is_mostly_plain(transactions));
         Self {
             begin: Instant::now(),
             left,
@@ -142,6 +155,18 @@ impl Stretches {
         self.trial = 1 + (chaos.next() % 64) as usize;
         Plan::sharing_from(done + (chaos.next() % 4) as usize)
     }
+}
+
+/// Whether plain transfers take most of the time. A gas limit of 21,000 leaves room for nothing else.
+fn is_mostly_plain(transactions: &[TxEnv]) -> bool {
+    let (mut plain, mut all) = (0_u64, 0_u64);
+    for tx in transactions {
+        let is_plain = tx.gas_limit == 21_000 && tx.data.is_empty();
+        let cost = if is_plain { PLAIN } else { tx.gas_limit };
+        plain += if is_plain { cost } else { 0 };
+        all = all.saturating_add(cost);
+    }
+    plain.saturating_mul(100) > all.saturating_mul(MOSTLY)
 }
 
 /// Whether one sender has nearly everything.

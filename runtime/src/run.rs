@@ -1,10 +1,6 @@
 //! One block in execution, as its workers share it.
 
-use std::{
-    cell::UnsafeCell,
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{cell::UnsafeCell, fmt, time::Instant};
 
 use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
@@ -15,7 +11,7 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, pace::Pace, presence::Presence,
+    begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, pace::Work, presence::Presence,
 };
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
@@ -40,8 +36,10 @@ pub(crate) struct Body {
     pub(crate) loads: u32,
     /// Of a scout: how often it has come to an end.
     pub(crate) rounds: u32,
-    /// What executing the last incarnation has taken so far, if that is worth knowing.
-    pub(crate) took: Duration,
+    /// What executing the last incarnation has taken so far, in nanoseconds, if that is worth knowing.
+    pub(crate) took: u64,
+    /// What of that was counted as useful.
+    pub(crate) useful: u64,
     /// The last incarnation is known to be of no use.
     pub(crate) useless: bool,
 }
@@ -81,6 +79,14 @@ pub(crate) struct BlockRun {
 /// A scout for a transaction so close to the frontier goes before others begin.
 const NEAR: u32 = 32;
 
+/// Of so many plain transfers one is timed.
+const PLAIN: u32 = 8;
+
+/// Whether there is more to gain from what was done ahead is seen from so many transactions, of which more than so many
+/// are executed.
+const NEXT: u32 = 8;
+const MOST_EXECUTED: usize = 2;
+
 /// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
 /// core to core.
 const WORTH_STEALING: usize = 2;
@@ -112,13 +118,16 @@ fn new_queues(workers: usize) -> Queues {
 }
 
 impl Body {
-    /// Adds what was watched since then.
-    pub(crate) fn took(&mut self, watch: Option<Instant>) {
-        if let Some(begin) = watch {
-            self.took += begin.elapsed();
+    /// Adds what was watched.
+    pub(crate) fn took(&mut self, watch: Watch) {
+        if let Some((begin, weight)) = watch {
+            self.took += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX) * weight;
         }
     }
 }
+
+/// When a piece of an execution began, and for how many like it that stands; `None` where it is not worth knowing.
+type Watch = Option<(Instant, u64)>;
 
 impl BlockRun {
     /// For the state's transactions; those before them are final, and the committer has them. `early` are to begin first.
@@ -269,9 +278,29 @@ impl BlockRun {
         self.frontier.passed() + 1 == index
     }
 
-    /// Now, if it is worth knowing how long this transaction takes.
-    pub(crate) fn watch(&self, index: u32) -> Option<Instant> {
-        (self.is_timed && Pace::times(index)).then(Instant::now)
+    /// A piece of a transaction's execution begins. Of plain transfers, which are all alike, some stand for the others: to
+    /// look at the clock takes a while.
+    pub(crate) fn watch(&self, index: u32) -> Watch {
+        if !self.is_timed {
+            None
+        } else if !self.state.looks_plain(index) {
+            Some((Instant::now(), 1))
+        } else {
+            index.is_multiple_of(PLAIN).then(|| (Instant::now(), u64::from(PLAIN)))
+        }
+    }
+
+    /// What was done by the time that this transaction is final.
+    pub(crate) fn work_after(&self, index: u32) -> Work {
+        let next = index + 1..=self.last().min(index.saturating_add(NEXT));
+        let is_executed = |next: &u32| self.state.word(*next).load().phase() == Phase::Executed;
+        Work {
+            nanoseconds: self
+                .state
+                .counters()
+                .fold(0, |sum, counters| sum.wrapping_add(counters.useful.get())),
+            ahead: next.filter(is_executed).count() > MOST_EXECUTED,
+        }
     }
 
     /// Whether there may be something to do. For a worker that is about to sleep.

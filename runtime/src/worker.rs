@@ -1,7 +1,5 @@
 //! What a worker does in a block: run transactions, park them, publish them, run them again.
 
-use std::time::Duration;
-
 use counterpoint_actors::{
     Chaos, End, Execution, Executor, Fiber, SerialExecutor, Yielded, estimate, publish, run_inline,
 };
@@ -213,6 +211,8 @@ impl Visit<'_> {
         // SAFETY: the caller owns the transaction.
         let body = unsafe { self.run.body(index) };
         self.context.counters.invalidated.increment();
+        self.context.counters.useful.add(body.useful.wrapping_neg());
+        body.useful = 0;
         if let Some(execution) = &mut body.execution {
             execution.abandon(&mut body.written);
         }
@@ -242,7 +242,7 @@ impl Visit<'_> {
         }
         body.ahead |= incarnation == 0 && !on_final_state;
         body.loads = 0;
-        body.took = Duration::ZERO;
+        (body.took, body.useful) = (0, 0);
         let mut execution = kit.execution();
         self.context.counters.incarnations.increment();
 
@@ -440,6 +440,8 @@ impl Visit<'_> {
             }
         }
         body.execution = Some(execution);
+        body.useful = body.took;
+        self.context.counters.useful.add(body.useful);
         self.release_next(index);
         if word.finish() {
             self.disturb_others(index);
