@@ -23,6 +23,8 @@ pub(crate) struct Committer {
     pub(crate) gas_used: u64,
     keep_states: bool,
     pub(crate) pace: Pace,
+    /// Transactions that had begun ahead of the frontier.
+    pub(crate) ahead: u64,
     /// Who wants to hear of every transaction that is final.
     hook: Option<Box<dyn Hook>>,
 }
@@ -36,6 +38,7 @@ impl Committer {
             gas_used: 0,
             keep_states,
             pace: Pace::new(1, 1),
+            ahead: 0,
             hook,
         }
     }
@@ -173,6 +176,7 @@ impl Visit<'_> {
             (true, false) => Course::Untroubled,
             (true, true) => Course::Troubled,
         };
+        committer.ahead += u64::from(body.ahead);
         if let Some(window) = committer.pace.committed(course) {
             run.begin_ahead(window);
         }

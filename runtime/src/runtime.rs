@@ -281,14 +281,17 @@ impl Runtime {
         // Where the source answers later there is always something to do meanwhile.
         if let Some(mut plan) = self.plan(block) {
             let mut prefix = None;
+            let span = tracing::debug_span!("serial").entered();
             let done = serial::execute(block, kit, &mut committer, &control, |index, changeset| {
                 if plan.shares(&block.transactions, index) {
                     prefix = changeset.freeze(Arc::clone(&block.source));
                 }
                 prefix.is_none()
             })?;
+            drop(span);
             let Some(prefix) = prefix else {
                 let executed = Instant::now();
+                let _span = tracing::debug_span!("finish").entered();
                 let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
                 statistics.serial = transactions as u64;
                 statistics.incarnations = transactions as u64;
@@ -336,6 +339,8 @@ impl Runtime {
     ) -> Result<Outcome, ExecuteError> {
         let workers = self.settings.workers;
         let shared = workers > 1 && block.transactions.len() > 1;
+        // Spans are entered by the calling thread around whole phases. What runs inside on fibers knows nothing of them.
+        let span = tracing::debug_span!("setup").entered();
         let expected = shared.then(|| Expected::new(&self.pool));
         let state = BlockState::new(
             block.env.clone(),
@@ -365,7 +370,9 @@ impl Runtime {
         let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, done, early));
         let stops = self.watch(control, &run)?;
         let set_up = Instant::now();
+        drop(span);
 
+        let span = tracing::debug_span!("parallel").entered();
         if shared {
             self.pool.runs.write().push(Arc::clone(&run));
             drop(expected);
@@ -377,7 +384,9 @@ impl Runtime {
         }
         drop(stops);
         let executed = Instant::now();
+        drop(span);
 
+        let _span = tracing::debug_span!("finish").entered();
         let outcome = match run.take_failure() {
             Some(error) => {
                 self.pool.give_up(&run, kit);
@@ -449,7 +458,14 @@ impl Runtime {
             statistics.requests += counters.requests.get();
             statistics.fiberless += counters.fiberless.get();
             statistics.predicted += counters.predicted.get();
+            statistics.account_waits += counters.account_waits.get();
+            statistics.slot_waits += counters.slot_waits.get();
+            statistics.source_waits += counters.source_waits.get();
+            statistics.deferrals += counters.deferrals.get();
+            statistics.fibers = statistics.fibers.max(counters.fibers.get());
+            statistics.ready = statistics.ready.max(counters.ready.get());
         }
+        statistics.ahead = committer.ahead;
         collect(std::mem::replace(committer, Committer::new(0, false, None)), statistics)
     }
 }

@@ -539,6 +539,18 @@ fn the_command_answers_prometheus_and_takes_state_transitions() {
         "counterpoint_blocks_total",
         "counterpoint_transactions_total 2",
         "counterpoint_commit_seconds_bucket",
+        "counterpoint_commit_lag_seconds_count 2",
+        "counterpoint_service_waiting 0",
+        "counterpoint_reexecutions_total 0",
+        "counterpoint_serial_total 2",
+        "counterpoint_ahead_total 0",
+        "counterpoint_waits_total{reason=\"account\"} 0",
+        "counterpoint_waits_total{reason=\"slot\"} 0",
+        "counterpoint_waits_total{reason=\"source\"} 0",
+        "counterpoint_waits_total{reason=\"turn\"} 0",
+        "counterpoint_block_fibers_bucket{le=\"0\"} 2",
+        "counterpoint_block_ready_count 2",
+        "counterpoint_phase_seconds_bucket{phase=\"execution\",le=\"2.5\"} 2",
     ] {
         assert!(page.contains(name), "{page}");
     }
