@@ -11,6 +11,7 @@ use revm::{
 
 /// The committed result of a block.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Outcome {
     /// One entry per transaction, in order.
     pub transactions: Vec<TransactionOutcome>,

@@ -64,9 +64,10 @@ pub struct Ommer {
 
 /// What executing a block gives.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ExecutedBlock {
     /// One for each transaction: its result, or why it is not part of the block ([`Mode::Build`] only).
-    pub transactions: Vec<Result<ExecutionResult, Rejected>>,
+    pub transactions: Vec<Result<ExecutionResult, TransactionError>>,
     /// The receipts of the transactions that are part of the block.
     pub receipts: Vec<ReceiptEnvelope>,
     /// Requests to the consensus layer, from Prague on.
@@ -78,9 +79,6 @@ pub struct ExecutedBlock {
     /// The block's net changes of the state, with their reverts.
     pub bundle: BundleState,
 }
-
-/// Why a transaction is not part of a block that is being built.
-pub type Rejected = TransactionError;
 
 /// Gives the state root after the changes so far. Receipts hold it before Byzantium.
 pub type RootAfter<'a> = &'a mut dyn FnMut(&BundleState) -> B256;
@@ -185,7 +183,7 @@ fn account(state: &mut BlockState, address: Address, phase: Phase) -> Result<Acc
     Ok(info.map_or_else(|| Account::new_not_existing(TransactionId::ZERO), Account::from))
 }
 
-type Runs = (Vec<Result<ExecutionResult, Rejected>>, Vec<EvmState>, Allowance);
+type Runs = (Vec<Result<ExecutionResult, TransactionError>>, Vec<EvmState>, Allowance);
 
 /// The transactions. A transaction that the block has no gas left for is not part of it: those after it are
 /// executed again without it.
@@ -208,7 +206,7 @@ fn run(
     };
     let blob_limit = rules.blobs.map(|blobs| blobs.max_blob_gas_per_block());
     let empty = Allowance::new(cfg, &block.env, blob_limit);
-    let mut refused: Vec<Option<Rejected>> = vec![None; block.transactions.len()];
+    let mut refused: Vec<Option<TransactionError>> = vec![None; block.transactions.len()];
     loop {
         let candidates: Vec<usize> = (0..refused.len()).filter(|index| refused[*index].is_none()).collect();
         let transactions = match candidates.len() == refused.len() {
@@ -237,7 +235,8 @@ fn run(
             Some((first, _)) => {
                 // What is left only shrinks: whatever does not fit now does not fit later.
                 for place in first..candidates.len() {
-                    refused[candidates[place]] = allowance.refuses(&transactions[place]).map(Rejected::from);
+                    refused[candidates[place]] =
+                        allowance.refuses(&transactions[place]).map(TransactionError::from);
                 }
             }
         }
@@ -246,7 +245,7 @@ fn run(
 
 /// The results of all transactions, from those of the candidates.
 fn merge(
-    refused: Vec<Option<Rejected>>,
+    refused: Vec<Option<TransactionError>>,
     candidates: Vec<usize>,
     executions: Executions,
     allowance: Allowance,
@@ -270,7 +269,7 @@ fn merge(
 /// Commits what the transactions changed, and makes their receipts.
 fn commit(
     block: &WholeBlock<'_>,
-    transactions: &[Result<ExecutionResult, Rejected>],
+    transactions: &[Result<ExecutionResult, TransactionError>],
     changes: Vec<EvmState>,
     state: &mut BlockState,
     root: Option<RootAfter<'_>>,

@@ -31,6 +31,7 @@ impl Message for Commit {
 
 /// A block that the store has acknowledged.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Committed {
     /// The block.
     pub block: Head,
