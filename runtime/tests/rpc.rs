@@ -168,6 +168,32 @@ fn nobody_at_the_address() {
     assert!(RpcSource::connect("no address", BlockId::latest(), settings).is_err());
 }
 
+/// Whoever listens under `https` hears of TLS and of nothing else, and what goes wrong in it is an error of the key.
+#[cfg(feature = "rpc-tls")]
+#[test]
+fn a_node_under_https_is_spoken_to_in_tls() {
+    let _watchdog = Watchdog::new(PATIENCE);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://localhost:{}", listener.local_addr().expect("it is bound").port());
+    let heard = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut record = [0; 6];
+        std::io::Read::read_exact(&mut connection, &mut record).expect("a record");
+        record
+    });
+    let case = case_of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
+    let mut settings = settings();
+    settings.retries = 0;
+    let mut block = case.block(Mode::Verify);
+    let source = RpcSource::connect(&url, BlockId::number(7), settings);
+    block.source = Arc::new(source.expect("there is cryptography"));
+    let error = runtime(2, 64, 64, None).execute(&block).expect_err("the other side says nothing");
+    let ExecuteError::Source { cause, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(cause.downcast_ref(), Some(ReadError::Failed { .. })), "{cause:?}");
+    let [kind, major, _, _, _, message] = heard.join().expect("it heard something");
+    assert_eq!((kind, major, message), (22, 3, 1), "a handshake that begins with a client's greeting");
+}
+
 #[test]
 fn hot_state_spares_the_node() {
     let _watchdog = Watchdog::new(PATIENCE);
