@@ -91,7 +91,7 @@ impl Shared {
 
     fn claim_next(&self) -> Option<u32> {
         loop {
-            let next = self.begins.turn()?;
+            let next = self.begins.turn(u32::MAX)?;
             if self.begins.take(next) && self.word(next).begin().is_some() {
                 return Some(next);
             }
@@ -104,6 +104,7 @@ impl Shared {
         self.executed.with_mut(|executed| unsafe { &mut *executed }.push(index));
         if let Some(next) = self.mailbox.receive()
             && self.plain != next
+            && !self.begins.let_go(next)
             && self.word(next).release()
         {
             queue.push(next);
@@ -189,6 +190,16 @@ fn catches_routing_without_another_drain() {
 #[test]
 fn catches_a_relaxed_note() {
     caught("two_of_one_sender_behind_a_long_one", "note-relaxed", "Causality violation");
+}
+
+#[test]
+fn catches_letting_go_relaxed() {
+    caught("two_of_one_sender_behind_a_long_one", "let-go-relaxed", "Causality violation");
+}
+
+#[test]
+fn catches_waiting_for_a_turn_that_is_over() {
+    caught("two_of_one_sender_behind_a_long_one", "passed-in-turn", "a begin was lost or doubled");
 }
 
 #[test]

@@ -9,8 +9,17 @@
 //! may even arrive at it, before it counts as routed. Until then nobody but the mailbox may begin it, so the
 //! frontier's drainer leaves it alone; the router drains once more when it is through.
 
-use counterpoint_state::sync::{AtomicBool, AtomicU32, Ordering, mutation};
+use counterpoint_state::sync::{AtomicU32, Ordering, mutation};
 use crossbeam_utils::CachePadded;
+
+/// A transaction waits in its sender's mailbox, or has not been routed.
+const WAITS: u32 = 0;
+
+/// It begins in its turn.
+const IN_TURN: u32 = 1;
+
+/// Its turn came while it waited: it begins when it is let go.
+const PASSED: u32 = 2;
 
 /// The turns of a block's transactions.
 #[derive(Debug)]
@@ -23,8 +32,8 @@ pub(crate) struct Begins {
     early: Box<[u32]>,
     /// How many of them were passed.
     early_passed: CachePadded<AtomicU32>,
-    /// For each transaction, whether it begins in its turn: it does not wait in its sender's mailbox.
-    in_turn: Box<[AtomicBool]>,
+    /// For each transaction, `WAITS`, `IN_TURN` or `PASSED`.
+    turns: Box<[AtomicU32]>,
 }
 
 impl Begins {
@@ -33,20 +42,26 @@ impl Begins {
     ///
     /// `early`: transactions to begin before their turn, each the first of its sender.
     pub(crate) fn new(transactions: usize, done: u32, routed: bool, early: Box<[u32]>) -> Self {
+        let turn = if routed { IN_TURN } else { WAITS };
         Self {
             early,
             early_passed: CachePadded::default(),
             next: CachePadded::new(AtomicU32::new(done + 1)),
             routed: CachePadded::new(AtomicU32::new(if routed { transactions as u32 } else { done })),
-            in_turn: (0..transactions).map(|_| AtomicBool::new(true)).collect(),
+            turns: (0..transactions).map(|_| AtomicU32::new(turn)).collect(),
         }
     }
 
-    /// Router: notes that the next transaction's begin was sent, and whether it waits in the mailbox.
+    fn turn_of(&self, index: u32) -> &AtomicU32 {
+        &self.turns[index as usize - 1]
+    }
+
+    /// Router: notes that the next transaction's begin was sent, and whether it waits in the mailbox. One that waits may
+    /// have been let go already.
     pub(crate) fn note(&self, index: u32, waits: bool) {
-        if waits {
+        if !waits {
             // Relaxed: `routed` publishes it.
-            self.in_turn[index as usize - 1].store(false, Ordering::Relaxed);
+            self.turn_of(index).store(IN_TURN, Ordering::Relaxed);
         }
         // Release: whose turn it is sees whether it waits. Pairs with the load in `is_routed`.
         self.routed.store(index, mutation!("note-relaxed", Ordering::Relaxed, Ordering::Release));
@@ -58,18 +73,34 @@ impl Begins {
         index <= self.routed.load(Ordering::Acquire)
     }
 
-    /// The transaction whose turn it is, to be [`take`](Self::take)n. Passes over what waits in a mailbox, at
+    /// A transaction was received from its sender's mailbox. `true`: it begins in its turn; `false`: its turn is over, and
+    /// it may begin now.
+    pub(crate) fn let_go(&self, index: u32) -> bool {
+        // Release: whose turn it is receives from the mailbox next. Pairs with the load in `turn`.
+        let success = mutation!("let-go-relaxed", Ordering::Relaxed, Ordering::Release);
+        let turn = self.turn_of(index);
+        // Relaxed, on failure: nothing was handed over by who passed it.
+        turn.compare_exchange(WAITS, IN_TURN, success, Ordering::Relaxed).is_ok()
+            || mutation!("passed-in-turn", true, false)
+    }
+
+    /// The transaction whose turn it is, up to `limit`, to be [`take`](Self::take)n. Passes over what waits in a mailbox, at
     /// once, so that no worker is woken to do it.
-    pub(crate) fn turn(&self) -> Option<u32> {
+    pub(crate) fn turn(&self, limit: u32) -> Option<u32> {
         loop {
             // Relaxed: an index, nothing else. `is_routed` acquires what belongs to it, and the transaction's
             // word decides who begins it.
             let next = self.next.load(Ordering::Relaxed);
-            if next as usize > self.in_turn.len() || !self.is_routed(next) {
+            if next > limit || next as usize > self.turns.len() || !self.is_routed(next) {
                 return None;
             }
-            // Relaxed: `routed` was seen before.
-            if self.in_turn[next as usize - 1].load(Ordering::Relaxed) {
+            let turn = self.turn_of(next);
+            // Acquire: pairs with the exchange in `let_go`. Relaxed, on success: passing hands nothing over.
+            let passed = turn.load(Ordering::Acquire) != IN_TURN
+                && turn
+                    .compare_exchange(WAITS, PASSED, Ordering::Relaxed, Ordering::Acquire)
+                    .map_or_else(|turn| turn == PASSED, |_| true);
+            if !passed {
                 return Some(next);
             }
             self.take(next);
@@ -91,8 +122,8 @@ impl Begins {
                 .early_passed
                 .compare_exchange(passed, passed + 1, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
-                // Relaxed: `routed` was seen before.
-                && self.in_turn[index as usize - 1].load(Ordering::Relaxed)
+                // Acquire: as in `turn`.
+                && self.turn_of(index).load(Ordering::Acquire) == IN_TURN
             {
                 return Some(index);
             }

@@ -50,7 +50,7 @@ pub(crate) struct BlockRun {
     /// One queue of ready transactions per worker, used by that worker; the others steal.
     queues: Box<[CachePadded<UnsafeCell<Deque<u32>>>]>,
     stealers: Box<[Stealer<u32>]>,
-    /// The same for scouts, which run only where there is nothing else to do.
+    /// The same for scouts far from the frontier, which run only where there is nothing else to do.
     scout_queues: Box<[CachePadded<UnsafeCell<Deque<u32>>>]>,
     scout_stealers: Box<[Stealer<u32>]>,
     pub(crate) state: BlockState,
@@ -71,6 +71,9 @@ pub(crate) struct BlockRun {
     window: CachePadded<AtomicU32>,
     pub(crate) mode: Mode,
 }
+
+/// A scout for a transaction so close to the frontier goes before others begin.
+const NEAR: u32 = 32;
 
 /// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
 /// core to core.
@@ -165,6 +168,11 @@ impl BlockRun {
         }
     }
 
+    /// Whether this is a scout that can wait until there is nothing else to do.
+    fn is_far_scout(&self, id: u32) -> bool {
+        id.checked_sub(self.last()).is_some_and(|index| index > self.frontier.passed().saturating_add(NEAR))
+    }
+
     /// How many transactions and scouts there are.
     pub(crate) fn ids(&self) -> u32 {
         self.bodies.len() as u32
@@ -175,7 +183,7 @@ impl BlockRun {
         loop {
             // Relaxed: an index, nothing else; the scout's word decides.
             let next = self.next_scout.load(Ordering::Relaxed);
-            if next as usize > self.scouts.len() || !self.begins.is_routed(next) || !self.may_begin(next) {
+            if next as usize > self.scouts.len() || !self.begins.is_routed(next) || next > self.horizon() {
                 return None;
             }
             // Relaxed: as above.
@@ -245,27 +253,28 @@ impl BlockRun {
 
     /// Whether nothing is begun ahead of the frontier at the moment.
     pub(crate) fn is_alone(&self) -> bool {
-        // Relaxed: as in `may_begin`.
+        // Relaxed: as in `horizon`.
         self.window.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
         !self.is_alone()
-            && (self.begins.has_early() || self.begins.turn().is_some_and(|next| self.may_begin(next)))
+            && (self.begins.has_early() || self.begins.turn(self.horizon()).is_some())
             && self.has_fiber()
     }
 
-    fn may_begin(&self, index: u32) -> bool {
+    /// Up to where transactions may begin at the moment.
+    fn horizon(&self) -> u32 {
         // Relaxed: a bound on what is done ahead; nothing is handed over by it.
-        index <= self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
+        self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
     }
 
     /// Begins so many transactions ahead of the frontier from here on. Where the source answers later there is always
     /// something to gain.
     pub(crate) fn begin_ahead(&self, window: u32) {
         if !self.state.is_deferred() {
-            // Relaxed: as in `may_begin`.
+            // Relaxed: as in `horizon`.
             self.window.store(window, Ordering::Relaxed);
         }
     }
@@ -342,7 +351,7 @@ impl<'a> Visit<'a> {
 
     /// Enqueues a transaction whose word this worker just made ready.
     pub(crate) fn push(&mut self, index: u32) {
-        if index > self.run.last() {
+        if self.run.is_far_scout(index) {
             // SAFETY: only this visit acts as this worker.
             unsafe { &*self.run.scout_queues[self.worker].get() }.push(index);
         } else {
@@ -486,10 +495,7 @@ impl<'a> Visit<'a> {
             run.release_fiber();
         }
         loop {
-            let next = run.begins.turn()?;
-            if !run.may_begin(next) {
-                return None;
-            }
+            let next = run.begins.turn(run.horizon())?;
             let without_fiber = run.at_frontier(next) || run.state.looks_plain(next);
             if !without_fiber && !self.acquire_fiber() {
                 return None;

@@ -6,7 +6,8 @@
 //! harm but ask for a key in vain.
 //!
 //! A slot that a scout does not know it takes for zero, so that a long row of reads that do not depend on each other (an
-//! airdrop's balances) becomes one round of requests; when the answers are there it goes again, and knows more.
+//! airdrop's balances) becomes one round of requests; when the answers are there it goes again, and knows more. A scout
+//! that is through is `Deferred` until it is sent once more: each incarnation may take another way.
 
 use counterpoint_actors::{End, Fiber, Yielded};
 
@@ -17,6 +18,15 @@ use crate::{
     run::Visit,
     worker::{For, Kit, Store},
 };
+
+/// A transaction that was parked for the source so often will be again: a scout goes ahead.
+const LONG: u32 = 3;
+
+/// The same for the one that all others wait for.
+const LONG_AT_FRONTIER: u32 = 1;
+
+/// If it still is parked for the source after that, another scout goes each time that it was parked so often.
+const AGAIN: u32 = 8;
 
 /// How often a transaction is scouted at most: each round knows what the one before it asked for.
 const ROUNDS: u32 = 24;
@@ -40,9 +50,20 @@ impl Visit<'_> {
     pub(crate) fn send_scout(&mut self, index: u32) {
         if self.run.state.is_deferred() && index <= self.run.last() {
             let id = self.run.last() + index;
-            if self.run.word(id).release() {
+            if self.run.word(id).kick() {
                 self.push(id);
             }
+        }
+    }
+
+    /// A transaction is parked for the source, for so many times: it will be again.
+    pub(crate) fn send_scout_for_loads(&mut self, index: u32, loads: u32) {
+        if index > self.run.last() {
+            return;
+        }
+        let first = if self.run.at_frontier(index) { LONG_AT_FRONTIER } else { LONG };
+        if loads == first || loads > first && loads.is_multiple_of(AGAIN) {
+            self.send_scout(index);
         }
     }
 
@@ -57,7 +78,7 @@ impl Visit<'_> {
                 (fiber, yielded)
             }
             None => {
-                let Some(mut fiber) = self.fiber_to_spare(kit, store) else { return run.word(id).commit() };
+                let Some(mut fiber) = self.fiber_to_spare(kit, store) else { return run.word(id).defer() };
                 let mut execution = kit.execution();
                 execution.reset_to_scout(id - run.last(), body.rounds);
                 // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
@@ -106,13 +127,16 @@ impl Visit<'_> {
         // SAFETY: the caller owns the scout.
         let body = unsafe { self.run.body(id) };
         body.rounds += 1;
-        let (Some(guessed), true) = (guessed, body.rounds < ROUNDS) else { return word.commit() };
+        let (Some(guessed), true) = (guessed, body.rounds < ROUNDS) else {
+            body.rounds = 0;
+            return word.defer();
+        };
         let phase = self.run.state.word(id - self.run.last()).load().phase();
         if matches!(phase, Phase::Executed | Phase::Final) {
-            return word.commit();
+            return word.defer();
         }
         // As in `park`, without a fiber.
-        let Some(ticket) = word.park_for_source() else { return word.commit() };
+        let Some(ticket) = word.park_for_source() else { return word.defer() };
         let waiter = self.context.waiter(Waiter::new(id, ticket));
         if !guessed.wait(waiter) && word.wake(ticket) {
             self.push(id);

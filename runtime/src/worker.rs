@@ -12,9 +12,6 @@ use crate::{
     run::Visit,
 };
 
-/// A transaction that was parked for the source so often will be again: a scout goes ahead.
-const LONG: u32 = 3;
-
 /// What a fiber is parked for.
 #[derive(Clone, Copy)]
 pub(crate) enum For {
@@ -241,6 +238,7 @@ impl Visit<'_> {
             on_final_state = false;
         }
         body.ahead |= incarnation == 0 && !on_final_state;
+        body.loads = 0;
         let mut execution = kit.execution();
         self.context.counters.incarnations.increment();
 
@@ -355,7 +353,7 @@ impl Visit<'_> {
         body.fiber = Some(fiber);
         body.waited |= matches!(reason, For::Version(_));
         body.loads += u32::from(matches!(reason, For::Source(_)));
-        let long = body.loads == LONG;
+        let loads = body.loads;
         // First the fiber is stored and the word says that it may be resumed; then the version learns who
         // waits. From here on another worker may have it.
         let ticket = if matches!(reason, For::Source(_)) { word.park_for_source() } else { word.park() };
@@ -378,8 +376,7 @@ impl Visit<'_> {
                     self.look_for_frontier(index);
                 }
                 // The source answers whether the frontier has arrived or not.
-                _ if long => self.send_scout(index),
-                _ => {}
+                _ => self.send_scout_for_loads(index, loads),
             }
             return None;
         }
@@ -450,9 +447,11 @@ impl Visit<'_> {
             return;
         }
         // A plain transfer begins when the frontier arrives: it could only guess what this one leaves, and a
-        // guess costs as much as the transfer. So does everything while nothing is begun ahead.
+        // guess costs as much as the transfer. Others begin in their turn, or now if that is over, unless nothing is
+        // begun ahead.
         if let Some(next) = self.run.state.next_begin(index, &self.context)
             && !self.run.state.looks_plain(next)
+            && !self.run.begins.let_go(next)
             && !self.run.is_alone()
             && self.run.state.word(next).release()
         {
