@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2)]
     workers: usize,
 
-    /// JSON-RPC batches at a time, and as many threads of the server.
+    /// JSON-RPC batches at a time.
     #[arg(long, default_value_t = 16)]
     connections: usize,
 
@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in files(&arguments.paths)? {
         let file = BlockFile::load(&path)?;
         let mut block = file.block(file.spec(), Mode::Verify, &path)?;
-        let node = Node::with_threads(&file.source, Manner::Slow(arguments.delay_ms), arguments.connections);
+        let node = Node::start(&file.source, Manner::Slow(arguments.delay_ms));
         let parent = BlockId::number(file.header.number.saturating_sub(1));
         let connect = || RpcSource::connect(&node.url, parent, settings);
 

@@ -495,12 +495,15 @@ fn the_command_rewards_ommers_whose_headers_the_file_has() {
     block.insert("uncles".into(), json!([hash]));
     // No transaction of today's kind before the merge, and nothing of what came with it.
     block.insert("transactions".into(), json!([]));
-    for later in
-        ["withdrawals", "parentBeaconBlockRoot", "baseFeePerGas", "gasUsed", "logsBloom", "receiptsRoot"]
-    {
+    for later in ["withdrawals", "parentBeaconBlockRoot", "baseFeePerGas", "excessBlobGas", "blobGasUsed"] {
         block.remove(later);
     }
-    for (name, value) in [("gasUsed", json!("0x0")), ("difficulty", json!("0x20000"))] {
+    for (name, value) in [
+        ("gasUsed", json!("0x0")),
+        ("difficulty", json!("0x20000")),
+        ("logsBloom", json!(format!("0x{}", "00".repeat(256)))),
+        ("receiptsRoot", json!(alloy_consensus::EMPTY_ROOT_HASH)),
+    ] {
         block.insert(name.into(), value);
     }
     let miner: revm::primitives::Address =

@@ -4,8 +4,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
-    net::{TcpListener, TcpStream},
+    io::{self, BufRead, BufReader, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,7 +21,6 @@ use revm::{
     primitives::{Address, B256, U256},
 };
 use serde_json::{Value, json};
-use tiny_http::{Header, Response, Server};
 
 /// What the node does wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,18 +44,19 @@ pub(crate) enum Manner {
     Stuck,
 }
 
-/// A node with a state in memory.
+/// A node with a state in memory. Each of its connections has a thread.
 pub(crate) struct Node {
     pub(crate) url: String,
-    server: Arc<Server>,
+    address: SocketAddr,
     pub(crate) shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    acceptor: Option<JoinHandle<()>>,
 }
 
 pub(crate) struct Shared {
     memory: MemorySource,
     manner: Manner,
     closing: AtomicBool,
+    connections: Mutex<Vec<TcpStream>>,
     pub(crate) posts: AtomicU64,
     pub(crate) calls: AtomicU64,
     pub(crate) cuts: AtomicU64,
@@ -65,88 +65,116 @@ pub(crate) struct Shared {
 
 impl Node {
     pub(crate) fn start(memory: &MemorySource, manner: Manner) -> Self {
-        Self::with_threads(memory, manner, 4)
-    }
-
-    /// One that answers so many requests at a time.
-    pub(crate) fn with_threads(memory: &MemorySource, manner: Manner, threads: usize) -> Self {
-        let server = Arc::new(Server::http("127.0.0.1:0").expect("a port"));
-        let url = format!("http://{}", server.server_addr());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
             memory: memory.clone(),
             manner,
             closing: AtomicBool::new(false),
+            connections: Mutex::default(),
             posts: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             asked: Mutex::default(),
         });
-        let threads = (0..threads).map(|_| {
-            let (server, shared) = (Arc::clone(&server), Arc::clone(&shared));
-            thread::spawn(move || {
-                while let Ok(request) = server.recv() {
-                    shared.handle(request);
-                    if shared.closing.load(Ordering::SeqCst) {
-                        break;
-                    }
-                }
-            })
-        });
-        let threads = threads.collect();
-        let url = if manner == Manner::Cuts { cutting(&server, &shared) } else { url };
-        Self { url, threads, server, shared }
+        let everybody = Arc::clone(&shared);
+        let acceptor = thread::spawn(move || accept(&listener, &everybody));
+        Self { url: format!("http://{address}"), address, shared, acceptor: Some(acceptor) }
     }
 }
 
-/// A way to the node on which every other connection ends in the middle of its first response.
-fn cutting(server: &Server, shared: &Arc<Shared>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it is bound");
-    let node = server.server_addr().to_ip().expect("an address");
-    let shared = Arc::clone(shared);
-    // It ends with the process.
-    thread::spawn(move || {
-        for (number, connection) in listener.incoming().enumerate() {
-            let (mut client, shared) = (connection.expect("a connection"), Arc::clone(&shared));
-            thread::spawn(move || {
-                let mut server = TcpStream::connect(node).expect("the node listens");
-                let mut request = client.try_clone().expect("a connection");
-                let mut on = server.try_clone().expect("a connection");
-                thread::spawn(move || std::io::copy(&mut request, &mut on));
-                let mut response = [0; 4_096];
-                let length = std::io::Read::read(&mut server, &mut response).unwrap_or_default();
-                let cut = number.is_multiple_of(2);
-                shared.cuts.fetch_add(u64::from(cut), Ordering::SeqCst);
-                let _ = client.write_all(&response[..if cut { length / 2 } else { length }]);
-                if !cut {
-                    let _ = std::io::copy(&mut server, &mut client);
-                }
-                let _ = client.shutdown(std::net::Shutdown::Both);
-                let _ = server.shutdown(std::net::Shutdown::Both);
-            });
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut threads = Vec::new();
+    for (number, connection) in listener.incoming().enumerate() {
+        if shared.closing.load(Ordering::SeqCst) {
+            break;
         }
-    });
-    format!("http://{address}")
+        let connection = connection.expect("a connection");
+        connection.set_nodelay(true).expect("a connection");
+        let kept = connection.try_clone().expect("a connection");
+        shared.connections.lock().expect("not poisoned").push(kept);
+        let shared = Arc::clone(shared);
+        threads.push(thread::spawn(move || {
+            // A connection that ends in the middle has nobody at the other end any more.
+            let _ = shared.serve(&connection, number);
+            let _ = connection.shutdown(Shutdown::Both);
+        }));
+    }
+    for thread in threads {
+        thread.join().expect("the node is well");
+    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
-        for _ in &self.threads {
-            self.server.unblock();
-        }
-        for thread in self.threads.drain(..) {
-            thread.join().expect("the node is well");
+        // Wakes who accepts. Whoever came before is on the list by then, or finds the node closing.
+        let _ = TcpStream::connect(self.address);
+        while let Some(acceptor) = &self.acceptor {
+            for connection in self.shared.connections.lock().expect("not poisoned").drain(..) {
+                let _ = connection.shutdown(Shutdown::Both);
+            }
+            if acceptor.is_finished() {
+                let acceptor = self.acceptor.take().expect("it is there");
+                acceptor.join().expect("the node is well");
+            } else {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
 
+/// The body of the next request, as far as it tells its length.
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut length = 0;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        if line.trim_end().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().map_err(io::Error::other)?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(body))
+}
+
 impl Shared {
-    fn handle(&self, mut request: tiny_http::Request) {
+    /// Answers what comes over a connection, one request after the other.
+    fn serve(&self, connection: &TcpStream, number: usize) -> io::Result<()> {
+        let mut reader = BufReader::new(connection);
+        let mut writer = connection;
+        while let Some(body) = read_request(&mut reader)? {
+            let (status, body) = self.handle(&body);
+            let mut response = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let cut = self.manner == Manner::Cuts && number.is_multiple_of(2);
+            if cut {
+                self.cuts.fetch_add(1, Ordering::SeqCst);
+                response.truncate(response.len() / 2);
+            }
+            writer.write_all(response.as_bytes())?;
+            if cut {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Status and body of a response.
+    fn handle(&self, body: &[u8]) -> (&'static str, String) {
         let number = self.posts.fetch_add(1, Ordering::SeqCst);
-        let mut body = String::new();
-        request.as_reader().read_to_string(&mut body).expect("a body");
-        let calls: Value = serde_json::from_str(&body).expect("JSON");
+        let calls: Value = serde_json::from_slice(body).expect("JSON");
         let calls = calls.as_array().cloned().unwrap_or_else(|| vec![calls]);
         let mut answers: Vec<Value> = calls.iter().map(|call| self.answer(call)).collect();
         let every_other = number.is_multiple_of(2);
@@ -159,14 +187,8 @@ impl Shared {
                     waited += 20;
                 }
             }
-            Manner::Overloaded if every_other => {
-                let _ = request.respond(Response::from_string("too much").with_status_code(503));
-                return;
-            }
-            Manner::Garbled if every_other => {
-                let _ = request.respond(Response::from_string("<html>try again</html>"));
-                return;
-            }
+            Manner::Overloaded if every_other => return ("503 Service Unavailable", "too much".to_owned()),
+            Manner::Garbled if every_other => return ("200 OK", "<html>try again</html>".to_owned()),
             Manner::WrongIds if every_other => {
                 let step = (number / 2 % 3) as usize;
                 for (place, answer) in answers.iter_mut().enumerate() {
@@ -177,10 +199,7 @@ impl Shared {
             }
             _ => {}
         }
-        let json = Header::from_bytes("Content-Type", "application/json").expect("a header");
-        let answers = Value::Array(answers).to_string();
-        // The other side may be gone.
-        let _ = request.respond(Response::from_string(answers).with_header(json));
+        ("200 OK", Value::Array(answers).to_string())
     }
 
     fn answer(&self, call: &Value) -> Value {
