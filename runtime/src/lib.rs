@@ -66,7 +66,7 @@ mod worker;
 pub mod state {
     pub use counterpoint_state::{
         Answer, DeferredSource, DroppedError, Key, MemorySource, MissingError, Request, SourceError,
-        StateSource,
+        StateSource, WrongAnswerError,
     };
 }
 

@@ -32,7 +32,7 @@ use counterpoint::{
     cli::sequential::{Sequential, SequentialEngine},
     ethereum::{BlockError, Phase, Rules, WholeBlock, execute},
     sources::{BlockingSource, ReadError},
-    state::{Answer, DeferredSource, DroppedError, Request, SourceError, StateSource},
+    state::{Answer, DeferredSource, DroppedError, Request, SourceError, StateSource, WrongAnswerError},
 };
 use counterpoint_benches::{
     random::random_block,
@@ -293,8 +293,9 @@ fn names(cause: &SourceError, keys: &[Key], manner: Manner) -> bool {
     if let Some(DroppedError(key)) = cause.downcast_ref::<DroppedError>() {
         return keys.contains(&own(*key)) && matches!(manner, Manner::Dropped | Manner::Panic);
     }
-    // An answer of the wrong kind is found by the runtime.
-    manner == Manner::WrongAnswer
+    // Found by the runtime.
+    cause.downcast_ref().is_some_and(|WrongAnswerError(key)| keys.contains(&own(*key)))
+        && manner == Manner::WrongAnswer
 }
 
 /// What a block did with a trap.
