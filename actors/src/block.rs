@@ -1,6 +1,11 @@
 //! The state of one block in execution: its actors, its transactions' words, and the memory of both.
 
-use std::{fmt, ptr, sync::Arc};
+use std::{
+    fmt,
+    ops::{Range, RangeInclusive},
+    ptr,
+    sync::Arc,
+};
 
 use counterpoint_state::{
     Arena, StateSource, TransactionWord,
@@ -35,7 +40,10 @@ pub struct BlockState {
     pub env: BlockEnv,
     /// The rules.
     pub cfg: CfgEnv,
+    /// All of the block's.
     transactions: Arc<[TxEnv]>,
+    /// Those that are executed here, by their places.
+    range: Range<usize>,
     /// Of each transaction, whether it looks like a plain transfer, and its sender's actor once that was asked for.
     routes: Box<[Route]>,
     pub(crate) source: Arc<dyn StateSource>,
@@ -80,12 +88,14 @@ fn expected_accounts(transactions: &[TxEnv]) -> usize {
 static IDS: AtomicU64 = AtomicU64::new(1);
 
 impl BlockState {
-    /// The state of a block that this many workers will execute. Memory comes from `arena`. `wake` is called when a source that answers later has answered.
+    /// The state of a block of which this many workers will execute a range; the source knows what the transactions before
+    /// it have changed. Memory comes from `arena`. `wake` is called when a source that answers later has answered.
     #[expect(clippy::too_many_arguments, reason = "what a block is made of")]
     pub fn new(
         env: BlockEnv,
         cfg: CfgEnv,
         transactions: Arc<[TxEnv]>,
+        range: Range<usize>,
         source: Arc<dyn StateSource>,
         workers: usize,
         arena: impl Fn() -> Arena,
@@ -97,12 +107,14 @@ impl BlockState {
             credits: credited(tx, cfg.spec, precompiles),
             sender: AtomicPtr::new(ptr::null_mut()),
         };
+        let own = &transactions[range.clone()];
         Self {
-            routes: transactions.iter().map(route).collect(),
+            routes: own.iter().map(route).collect(),
             inbox: source.deferred().is_some().then(|| Arc::new(Inbox::new(wake))),
-            directory: Directory::new(expected_accounts(&transactions)),
+            directory: Directory::new(expected_accounts(own)),
             beneficiary: AtomicPtr::new(ptr::null_mut()),
-            words: (0..transactions.len()).map(|_| CachePadded::default()).collect(),
+            words: range.clone().map(|_| CachePadded::default()).collect(),
+            range,
             env,
             cfg,
             transactions,
@@ -122,23 +134,24 @@ impl BlockState {
         spaces.into_iter().map(|space| space.into_inner().arena)
     }
 
-    /// How many transactions the block has. Their indices are 1 to this number.
-    pub fn len(&self) -> usize {
-        self.words.len()
+    /// The indices of the transactions that are executed here; the block's first has index 1.
+    pub fn indices(&self) -> RangeInclusive<u32> {
+        self.range.start as u32 + 1..=self.range.end as u32
     }
 
-    /// Whether the block has no transaction.
-    pub fn is_empty(&self) -> bool {
-        self.words.is_empty()
+    /// Where a transaction's things are that are kept for those executed here only.
+    #[inline]
+    fn place(&self, index: u32) -> usize {
+        index as usize - 1 - self.range.start
     }
 
-    /// The word of the transaction at `index`, from 1.
+    /// The word of the transaction at `index`.
     #[inline]
     pub fn word(&self, index: u32) -> &TransactionWord {
-        &self.words[index as usize - 1]
+        &self.words[self.place(index)]
     }
 
-    /// The transaction at `index`, from 1.
+    /// The transaction at `index`.
     pub fn transaction(&self, index: u32) -> &TxEnv {
         &self.transactions[index as usize - 1]
     }
@@ -203,7 +216,7 @@ impl BlockState {
 
     /// The actor of a transaction's sender.
     pub(crate) fn sender(&self, index: u32, worker: &WorkerContext) -> &'static Actor<'static> {
-        let route = &self.routes[index as usize - 1];
+        let route = &self.routes[self.place(index)];
         // Acquire: pairs with the release below, as in `beneficiary`.
         let known = route.sender.load(Ordering::Acquire);
         // SAFETY: null, or a `&'static Actor` that was stored below.
@@ -242,14 +255,14 @@ impl BlockState {
     /// has no code: a top-level call that transfers to it runs nothing and reads nothing of it.
     pub fn credited(&self, index: u32) -> Option<Address> {
         match self.transaction(index).kind {
-            TxKind::Call(to) if self.routes[index as usize - 1].credits => Some(to),
+            TxKind::Call(to) if self.routes[self.place(index)].credits => Some(to),
             _ => None,
         }
     }
 
     /// Whether the transaction looks like a plain transfer, to be tried without a fiber.
     pub fn looks_plain(&self, index: u32) -> bool {
-        self.routes[index as usize - 1].credits && self.transaction(index).data.is_empty()
+        self.routes[self.place(index)].credits && self.transaction(index).data.is_empty()
     }
 }
 

@@ -332,7 +332,7 @@ impl Execution {
                 entered += 1;
             }
         }
-        debug_assert!(self.index as usize <= block.len());
+        debug_assert!(block.indices().contains(&self.index));
         entered
     }
 
@@ -341,7 +341,8 @@ impl Execution {
         if self.on_final_state || !chaos.one_in(3) {
             return;
         }
-        let victim = 1 + (chaos.next() % block.len() as u64) as u32;
+        let indices = block.indices();
+        let victim = indices.start() + (chaos.next() % u64::from(indices.end() - indices.start() + 1)) as u32;
         let transaction = block.transaction(victim);
         let address = match transaction.kind {
             TxKind::Call(to) if chaos.one_in(2) => to,

@@ -178,7 +178,7 @@ impl BlockState {
             self.ask_for(Place::Account(actor), worker);
             actor
         };
-        if index == 1 {
+        if index == *self.indices().start() {
             account(self.env.beneficiary);
         }
         let tx = self.transaction(index);

@@ -32,13 +32,15 @@ pub(crate) struct Begins {
     early: Box<[u32]>,
     /// How many of them were passed.
     early_passed: CachePadded<AtomicU32>,
+    /// The transactions before the first one here.
+    done: u32,
     /// For each transaction, `WAITS`, `IN_TURN` or `PASSED`.
     turns: Box<[AtomicU32]>,
 }
 
 impl Begins {
-    /// The first `done` transactions are final, and no turn was taken. `routed`: everything begins in its turn, and
-    /// nobody will route.
+    /// For so many transactions after the first `done` ones of the block, which are final. No turn was taken. `routed`:
+    /// everything begins in its turn, and nobody will route.
     ///
     /// `early`: transactions to begin before their turn, each the first of its sender.
     pub(crate) fn new(transactions: usize, done: u32, routed: bool, early: Box<[u32]>) -> Self {
@@ -47,13 +49,14 @@ impl Begins {
             early,
             early_passed: CachePadded::default(),
             next: CachePadded::new(AtomicU32::new(done + 1)),
-            routed: CachePadded::new(AtomicU32::new(if routed { transactions as u32 } else { done })),
+            routed: CachePadded::new(AtomicU32::new(if routed { done + transactions as u32 } else { done })),
+            done,
             turns: (0..transactions).map(|_| AtomicU32::new(turn)).collect(),
         }
     }
 
     fn turn_of(&self, index: u32) -> &AtomicU32 {
-        &self.turns[index as usize - 1]
+        &self.turns[(index - 1 - self.done) as usize]
     }
 
     /// Router: notes that the next transaction's begin was sent, and whether it waits in the mailbox. One that waits may
@@ -91,7 +94,7 @@ impl Begins {
             // Relaxed: an index, nothing else. `is_routed` acquires what belongs to it, and the transaction's
             // word decides who begins it.
             let next = self.next.load(Ordering::Relaxed);
-            if next > limit || next as usize > self.turns.len() || !self.is_routed(next) {
+            if next > limit || (next - self.done) as usize > self.turns.len() || !self.is_routed(next) {
                 return None;
             }
             let turn = self.turn_of(next);

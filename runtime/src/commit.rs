@@ -25,6 +25,8 @@ pub(crate) struct Committer {
     pub(crate) pace: Pace,
     /// Transactions that had begun ahead of the frontier.
     pub(crate) ahead: u64,
+    /// Parallel execution stops here: it does not pay.
+    stops: bool,
     /// Who wants to hear of every transaction that is final.
     hook: Option<Box<dyn Hook>>,
 }
@@ -37,15 +39,11 @@ impl Committer {
             states: Vec::new(),
             gas_used: 0,
             keep_states,
-            pace: Pace::new(1, 1),
             ahead: 0,
+            pace: Pace::default(),
+            stops: false,
             hook,
         }
-    }
-
-    /// The hook, to be dropped.
-    pub(crate) fn take_hook(&mut self) -> Option<Box<dyn Hook>> {
-        self.hook.take()
     }
 
     /// Whether anybody wants to see what each transaction changed.
@@ -86,7 +84,8 @@ impl Visit<'_> {
                 return false;
             }
             let committed = self.commit(index);
-            if committed && index == run.last() {
+            // SAFETY: called by the frontier's drainer.
+            if committed && (index == run.last() || unsafe { run.committer() }.stops) {
                 run.finish();
             }
             committed
@@ -177,9 +176,7 @@ impl Visit<'_> {
             (true, true) => Course::Troubled,
         };
         committer.ahead += u64::from(body.ahead);
-        if let Some(window) = committer.pace.committed(course) {
-            run.begin_ahead(window);
-        }
+        committer.stops = committer.pace.committed(course, body.took, run.state.chaos());
         if let Some(mut execution) = body.execution.take() {
             execution.keep_written(std::mem::take(&mut body.written));
             self.used.push(execution);

@@ -73,10 +73,11 @@ impl LongCalls {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// The transactions after the first `done` that begin before their turn, longest first. Each is the first of its
-    /// sender: a later one could not begin before the others of its sender.
-    pub(crate) fn longest(&self, state: &BlockState, done: u32) -> Box<[u32]> {
-        let indices = done + 1..=state.len() as u32;
+    /// The transactions that begin before their turn, longest first. Each is the first of its sender: a later one could
+    /// not begin before the others of its sender.
+    pub(crate) fn longest(&self, state: &BlockState) -> Box<[u32]> {
+        let indices = state.indices();
+        let first = *indices.start();
         let guess = |index| (state.transaction(index).gas_limit as f64 * PER_GAS) as u64;
         let all: u64 = indices.clone().map(guess).fold(0, u64::saturating_add);
         let least = (all / 100 * LONG).max(WORTH_TIMING / 2);
@@ -99,7 +100,7 @@ impl LongCalls {
         long.truncate(MOST_LONG);
         let is_first = |index: u32| {
             let sender = state.transaction(index).caller;
-            (done + 1..index).all(|lower| state.transaction(lower).caller != sender)
+            (first..index).all(|lower| state.transaction(lower).caller != sender)
         };
         long.into_iter().map(|(_, index)| index).filter(|index| is_first(*index)).collect()
     }

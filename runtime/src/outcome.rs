@@ -123,7 +123,7 @@ pub struct Statistics {
     pub workers: usize,
     /// Attempts at executing a transaction: at least one per transaction.
     pub incarnations: u64,
-    /// Transactions that ran one after the other before the others were called in, if they were.
+    /// Transactions that ran one after the other on the calling thread.
     pub serial: u64,
     /// Times that a fiber was parked.
     pub parked: u64,
@@ -158,15 +158,23 @@ pub struct Statistics {
     pub fiberless: u64,
     /// Estimates entered by prediction.
     pub predicted: u64,
-    /// From the call to the first transaction's begin.
+    /// Preparing what executes transactions in parallel.
     pub setup: Duration,
-    /// From there to the last transaction's commit.
+    /// From the first transaction's begin to the last one's commit.
     pub execution: Duration,
     /// Merging the changeset and collecting the results.
     pub finish: Duration,
 }
 
 impl Statistics {
+    /// So many transactions ran one after the other, and took so long.
+    pub(crate) fn add_serial(&mut self, transactions: usize, time: Duration) {
+        self.serial += transactions as u64;
+        self.incarnations += transactions as u64;
+        self.fiberless += transactions as u64;
+        self.execution += time;
+    }
+
     /// The share of incarnations that repeat an earlier one, from 0 to 1.
     pub fn reexecution_share(&self, transactions: usize) -> f64 {
         if self.incarnations == 0 {

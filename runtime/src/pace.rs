@@ -1,9 +1,13 @@
-//! How far ahead of the frontier a block is executed: as far as it may be while that pays, not at all while it does not.
+//! Whether executing a block in parallel pays, as it goes.
 //!
 //! Where every transaction waits for the one before it, or is executed again because of it, execution ahead only moves
 //! a serial chain from core to core, and costs more than one worker alone. What was begun ahead is counted as it
-//! becomes final. If little of it goes through untroubled, nothing is begun ahead for a while; then it is tried again
-//! with a little, and with more and more as long as that goes well.
+//! becomes final, and what executing took is set against the time that went by. Where it does not pay, the workers
+//! stop, and transactions run one after the other for a while (`plan.rs` says for how long).
+
+use std::time::{Duration, Instant};
+
+use counterpoint_actors::Chaos;
 
 /// So many transactions that began ahead are looked at together.
 const SAMPLE: u32 = 24;
@@ -11,24 +15,37 @@ const SAMPLE: u32 = 24;
 /// It pays if at least this share of them neither waited nor was executed again, in percent.
 const UNTROUBLED: u32 = 25;
 
-/// For so many transactions nothing is begun ahead, the first time and at most: twice as many each time that it proves
-/// not to have changed.
-const ALONE: (u32, u32) = (64, 2_048);
+/// One transaction of so many is timed.
+const TIMED: u32 = 4;
 
-/// So many transactions are begun ahead for each worker when it is tried again, and at least so many.
-const AGAIN: (u32, u32) = (3, 8);
+/// So many timed transactions are looked at together.
+const TIMED_SAMPLE: u32 = 32;
+
+/// It pays if executing the transactions takes at least this share of the time that goes by, in percent, on one worker
+/// as on all. More than 100, since the same transactions take less where there are no cells.
+const BUSY: u128 = 125;
 
 /// What became of the transactions that were begun ahead. Belongs to who drains the frontier.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
+    watches: Watches,
     untroubled: u32,
     troubled: u32,
-    /// Transactions left for which nothing is begun ahead.
-    alone: u32,
-    next_alone: u32,
-    window: u32,
-    first: u32,
-    most: u32,
+    timed: u32,
+    took: Duration,
+    since: Option<Instant>,
+}
+
+/// What the pace goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Watches {
+    /// Nothing: it never stops.
+    #[default]
+    Nothing,
+    /// What is counted and timed.
+    All,
+    /// Chaos: chance.
+    Chance,
 }
 
 /// How a transaction that is final now was executed.
@@ -43,113 +60,64 @@ pub(crate) enum Course {
 }
 
 impl Pace {
-    /// For so many workers, who may begin at most so much ahead, and do at first: who is behind one long transaction
-    /// needs the room.
-    pub(crate) fn new(most: u32, workers: usize) -> Self {
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        let first = workers.saturating_mul(AGAIN.0).max(AGAIN.1).min(most);
-        Self { untroubled: 0, troubled: 0, alone: 0, next_alone: ALONE.0, window: most, first, most }
+    /// A stretch of parallel execution begins.
+    pub(crate) fn begin(&mut self, watches: Watches) {
+        *self = Self { watches, ..Self::default() };
     }
 
-    /// How many transactions to begin ahead.
-    pub(crate) fn window(&self) -> u32 {
-        if self.alone > 0 { 0 } else { self.window }
+    /// Whether some transactions are timed.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.watches == Watches::All
     }
 
-    /// A transaction is final. Returns how many to begin ahead from here on, if that changes.
-    pub(crate) fn committed(&mut self, course: Course) -> Option<u32> {
-        if self.alone > 0 {
-            self.alone -= 1;
-            return (self.alone == 0).then_some(self.window);
+    /// Whether this is one of them.
+    pub(crate) fn times(index: u32) -> bool {
+        index.is_multiple_of(TIMED)
+    }
+
+    /// A transaction is final, whose last incarnation took so long, if it was timed. Returns whether to stop.
+    pub(crate) fn committed(&mut self, course: Course, took: Duration, chaos: Option<&Chaos>) -> bool {
+        match self.watches {
+            Watches::Nothing => false,
+            Watches::Chance => chaos.is_some_and(|chaos| chaos.one_in(24)),
+            // Both, so that both go on counting.
+            Watches::All => self.is_troubled(course) | (!took.is_zero() && self.is_idle(took)),
         }
+    }
+
+    fn is_troubled(&mut self, course: Course) -> bool {
         match course {
-            Course::AtTheFrontier => return None,
+            Course::AtTheFrontier => return false,
             Course::Untroubled => self.untroubled += 1,
             Course::Troubled => self.troubled += 1,
         }
         let all = self.untroubled + self.troubled;
         if all < SAMPLE {
-            return None;
+            return false;
         }
         let pays = self.untroubled * 100 >= all * UNTROUBLED;
         (self.untroubled, self.troubled) = (0, 0);
-        if pays {
-            self.next_alone = ALONE.0;
-            let wider = self.window.saturating_mul(4).min(self.most);
-            let changes = wider != self.window;
-            self.window = wider;
-            return changes.then_some(wider);
-        }
-        self.alone = self.next_alone;
-        self.next_alone = (self.next_alone * 2).min(ALONE.1);
-        self.window = self.first;
-        Some(0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Commits until the pace changes to what is expected; returns after how many.
-    fn until_change(pace: &mut Pace, course: Course, expected: u32) -> u32 {
-        for number in 1..10_000 {
-            if let Some(window) = pace.committed(course) {
-                assert_eq!(window, expected);
-                assert_eq!(pace.window(), expected);
-                return number;
-            }
-        }
-        panic!("nothing changes");
+        !pays
     }
 
-    #[test]
-    fn a_chain_is_left_to_one_worker_ever_longer() {
-        let mut pace = Pace::new(256, 2);
-        let mut alone = Vec::new();
-        for _ in 0..8 {
-            assert_eq!(until_change(&mut pace, Course::Troubled, 0), SAMPLE);
-            alone.push(until_change(&mut pace, Course::AtTheFrontier, 8));
+    fn is_idle(&mut self, took: Duration) -> bool {
+        let Some(since) = self.since else {
+            self.since = Some(Instant::now());
+            return false;
+        };
+        self.timed += 1;
+        self.took += took;
+        if self.timed < TIMED_SAMPLE {
+            return false;
         }
-        assert_eq!(alone, [64, 128, 256, 512, 1_024, 2_048, 2_048, 2_048]);
-    }
-
-    #[test]
-    fn what_goes_well_goes_on_and_further() {
-        let mut pace = Pace::new(256, 4);
-        assert_eq!(pace.window(), 256);
-        until_change(&mut pace, Course::Troubled, 0);
-        until_change(&mut pace, Course::AtTheFrontier, 12);
-        let mut windows = vec![pace.window()];
-        for number in 0..10_000 {
-            let course = if number % 2 == 0 { Course::Untroubled } else { Course::Troubled };
-            windows.extend(pace.committed(course));
-            assert_eq!(pace.committed(Course::AtTheFrontier), None);
+        let now = Instant::now();
+        let passed = now - since;
+        self.since = Some(now);
+        let busy = self.took.as_nanos() * u128::from(TIMED) * 100;
+        if std::env::var_os("CP_DEBUG").is_some() {
+            eprintln!("busy {}", busy / passed.as_nanos().max(1));
         }
-        assert_eq!(windows, [12, 48, 192, 256]);
-    }
-
-    #[test]
-    fn nobody_goes_further_than_allowed() {
-        let mut pace = Pace::new(3, 8);
-        assert_eq!(pace.window(), 3);
-        until_change(&mut pace, Course::Troubled, 0);
-        until_change(&mut pace, Course::AtTheFrontier, 3);
-        for _ in 0..1_000 {
-            assert_eq!(pace.committed(Course::Untroubled), None);
-        }
-        assert_eq!(pace.window(), 3);
-    }
-
-    #[test]
-    fn a_chain_that_ends_is_forgotten() {
-        let mut pace = Pace::new(256, 2);
-        for _ in 0..3 {
-            until_change(&mut pace, Course::Troubled, 0);
-            until_change(&mut pace, Course::AtTheFrontier, 8);
-        }
-        until_change(&mut pace, Course::Untroubled, 32);
-        until_change(&mut pace, Course::Troubled, 0);
-        assert_eq!(until_change(&mut pace, Course::AtTheFrontier, 8), ALONE.0);
+        (self.timed, self.took) = (0, Duration::ZERO);
+        busy < passed.as_nanos() * BUSY && std::env::var_os("CP_HALT").is_some()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use counterpoint_actors::Chaos;
 use revm::{context::TxEnv, primitives::Address};
 
 /// A block whose gas limits sum up to less than this is not worth waking another worker for, in gas.
@@ -32,12 +33,22 @@ pub(crate) struct Plan {
     is_large: bool,
     /// From which transaction on to share, if that is settled.
     from: Option<usize>,
+    /// And not before this time.
+    earliest: Option<Instant>,
 }
 
 impl Plan {
     /// Shares from the transaction at `index` on, or as soon after it as possible.
     pub(crate) fn sharing_from(index: usize) -> Self {
-        Self { begin: Instant::now(), left: 0, done: 0, may_share: true, is_large: false, from: Some(index) }
+        Self {
+            begin: Instant::now(),
+            left: 0,
+            done: 0,
+            may_share: true,
+            is_large: false,
+            from: Some(index),
+            earliest: None,
+        }
     }
 
     /// The plan for a block that so many workers may work on.
@@ -51,6 +62,7 @@ impl Plan {
             may_share,
             is_large: left >= LARGE.0 && transactions.len() >= LARGE.1,
             from: None,
+            earliest: None,
         }
     }
 
@@ -61,7 +73,7 @@ impl Plan {
             return false;
         }
         if let Some(from) = self.from {
-            return index >= from;
+            return index >= from && self.earliest.is_none_or(|earliest| Instant::now() >= earliest);
         }
         if let Some(last) = index.checked_sub(1) {
             let limit = transactions[last].gas_limit;
@@ -81,6 +93,54 @@ impl Plan {
         let rest = &transactions[index..];
         let expected = elapsed.as_nanos() * u128::from(self.left) / u128::from(self.done.max(1));
         rest.len() > 1 && expected >= WORTH_SHARING.as_nanos() && !is_chain(rest)
+    }
+}
+
+/// Where parallel execution has not paid, so many transactions run one after the other before it is tried again, and for
+/// at least so long: at first, and at most. Twice as many each time that it does not pay again.
+const FIRST: (usize, Duration) = (128, Duration::from_micros(1_500));
+const MOST: usize = 4_096;
+
+/// When it is tried again, it is for so many transactions at first, and for more and more as long as that pays.
+const TRIAL: usize = 512;
+
+/// How serial and parallel stretches of a block follow each other.
+#[derive(Debug)]
+pub(crate) struct Stretches {
+    alone: (usize, Duration),
+    trial: usize,
+}
+
+impl Stretches {
+    /// The first stretch has the whole block before it.
+    pub(crate) fn new() -> Self {
+        Self { alone: FIRST, trial: usize::MAX }
+    }
+
+    /// Where the next parallel stretch ends that begins here.
+    pub(crate) fn end(&self, done: usize, transactions: usize) -> usize {
+        done.saturating_add(self.trial).min(transactions)
+    }
+
+    /// The stretch came to its end, and paid: the next one is parallel too.
+    pub(crate) fn paid(&mut self, done: usize) -> Plan {
+        self.trial = self.trial.saturating_mul(4);
+        self.alone = FIRST;
+        Plan::sharing_from(done)
+    }
+
+    /// It did not pay, which shows after so many transactions of the block.
+    pub(crate) fn did_not_pay(&mut self, done: usize) -> Plan {
+        let (transactions, time) = self.alone;
+        self.alone = ((transactions * 2).min(MOST), (time * 2).min(FIRST.1 * (MOST / FIRST.0) as u32));
+        self.trial = TRIAL;
+        Plan { earliest: Some(Instant::now() + time), ..Plan::sharing_from(done + transactions) }
+    }
+
+    /// Chaos: anything may come.
+    pub(crate) fn by_chance(&mut self, done: usize, chaos: &Chaos) -> Plan {
+        self.trial = 1 + (chaos.next() % 64) as usize;
+        Plan::sharing_from(done + (chaos.next() % 4) as usize)
     }
 }
 

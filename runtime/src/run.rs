@@ -1,6 +1,10 @@
 //! One block in execution, as its workers share it.
 
-use std::{cell::UnsafeCell, fmt};
+use std::{
+    cell::UnsafeCell,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
@@ -36,6 +40,8 @@ pub(crate) struct Body {
     pub(crate) loads: u32,
     /// Of a scout: how often it has come to an end.
     pub(crate) rounds: u32,
+    /// What executing the last incarnation has taken so far, if that is worth knowing.
+    pub(crate) took: Duration,
     /// The last incarnation is known to be of no use.
     pub(crate) useless: bool,
 }
@@ -67,8 +73,8 @@ pub(crate) struct BlockRun {
     fibers: CachePadded<AtomicU32>,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
-    /// How far above the frontier transactions begin at the moment. 0: whoever moves it takes up the next transaction.
-    window: CachePadded<AtomicU32>,
+    /// Whether some transactions are timed.
+    is_timed: bool,
     pub(crate) mode: Mode,
 }
 
@@ -105,27 +111,35 @@ fn new_queues(workers: usize) -> Queues {
     (queues, stealers)
 }
 
+impl Body {
+    /// Adds what was watched since then.
+    pub(crate) fn took(&mut self, watch: Option<Instant>) {
+        if let Some(begin) = watch {
+            self.took += begin.elapsed();
+        }
+    }
+}
+
 impl BlockRun {
-    /// A block whose first `done` transactions are final: the committer has them. `early` are to begin first.
+    /// For the state's transactions; those before them are final, and the committer has them. `early` are to begin first.
     pub(crate) fn new(
         state: BlockState,
         workers: usize,
         limits: Limits,
         mode: Mode,
-        mut committer: Committer,
-        done: u32,
+        committer: Committer,
         early: Box<[u32]>,
     ) -> Self {
-        let transactions = state.len();
+        let done = state.indices().start() - 1;
+        let transactions = state.indices().count();
         // One worker begins everything in order, unless it goes on to others while one waits for the source.
         let scouts = if state.is_deferred() { transactions } else { 0 };
         let uses_mailboxes = workers > 1 || state.is_deferred();
-        committer.pace = Pace::new(limits.window, workers);
-        let window = if state.is_deferred() { limits.window } else { committer.pace.window() };
+        let is_timed = committer.pace.is_timed();
         let (queues, stealers) = new_queues(workers);
         let (scout_queues, scout_stealers) = new_queues(if scouts > 0 { workers } else { 0 });
         Self {
-            presence: Presence::new(done as usize == transactions),
+            presence: Presence::new(transactions == 0),
             bodies: (0..transactions + scouts).map(|_| CachePadded::default()).collect(),
             committer: UnsafeCell::new(committer),
             queues,
@@ -139,8 +153,8 @@ impl BlockRun {
             scouts: (0..scouts).map(|_| CachePadded::default()).collect(),
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
             fibers: CachePadded::default(),
+            is_timed,
             failure: Mutex::new(None),
-            window: CachePadded::new(AtomicU32::new(window)),
             limits,
             mode,
         }
@@ -157,13 +171,18 @@ impl BlockRun {
 
     /// The last transaction's index.
     pub(crate) fn last(&self) -> u32 {
-        self.state.len() as u32
+        *self.state.indices().end()
+    }
+
+    /// How many transactions were final before the first one here.
+    fn done_before(&self) -> u32 {
+        self.state.indices().start() - 1
     }
 
     /// The word of a transaction, or of a scout (see `scout.rs`).
     pub(crate) fn word(&self, id: u32) -> &TransactionWord {
         match id.checked_sub(self.last() + 1) {
-            Some(scout) => &self.scouts[scout as usize],
+            Some(scout) => &self.scouts[(scout - self.done_before()) as usize],
             None => self.state.word(id),
         }
     }
@@ -173,9 +192,10 @@ impl BlockRun {
         id.checked_sub(self.last()).is_some_and(|index| index > self.frontier.passed().saturating_add(NEAR))
     }
 
-    /// How many transactions and scouts there are.
-    pub(crate) fn ids(&self) -> u32 {
-        self.bodies.len() as u32
+    /// The ids of the transactions and scouts.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        let scouts = self.state.indices().take(self.scouts.len()).map(|index| self.last() + index);
+        self.state.indices().chain(scouts)
     }
 
     /// The next transaction whose begin waits or that is parked, to send a scout for.
@@ -183,7 +203,11 @@ impl BlockRun {
         loop {
             // Relaxed: an index, nothing else; the scout's word decides.
             let next = self.next_scout.load(Ordering::Relaxed);
-            if next as usize > self.scouts.len() || !self.begins.is_routed(next) || next > self.horizon() {
+            if next > self.last()
+                || self.scouts.is_empty()
+                || !self.begins.is_routed(next)
+                || next > self.horizon()
+            {
                 return None;
             }
             // Relaxed: as above.
@@ -204,9 +228,11 @@ impl BlockRun {
     /// The caller must own the transaction: it moved its word to `Running` and has not moved it on, or it has
     /// made sure that no worker is in the block.
     #[expect(clippy::mut_from_ref, reason = "ownership is that of the transaction word")]
-    pub(crate) unsafe fn body(&self, index: u32) -> &mut Body {
+    pub(crate) unsafe fn body(&self, id: u32) -> &mut Body {
+        let (first, last) = self.state.indices().into_inner();
+        let place = if id <= last { id - first } else { id - last - first + (last + 1 - first) } as usize;
         // SAFETY: the caller's.
-        unsafe { &mut *self.bodies[index as usize - 1].get() }
+        unsafe { &mut *self.bodies[place].get() }
     }
 
     /// # Safety
@@ -223,7 +249,7 @@ impl BlockRun {
         self.presence.is_done()
     }
 
-    /// All transactions are final.
+    /// All transactions are final, or the rest is left to others.
     pub(crate) fn finish(&self) {
         self.presence.finish();
     }
@@ -243,6 +269,11 @@ impl BlockRun {
         self.frontier.passed() + 1 == index
     }
 
+    /// Now, if it is worth knowing how long this transaction takes.
+    pub(crate) fn watch(&self, index: u32) -> Option<Instant> {
+        (self.is_timed && Pace::times(index)).then(Instant::now)
+    }
+
     /// Whether there may be something to do. For a worker that is about to sleep.
     pub(crate) fn may_have_work(&self) -> bool {
         self.is_done()
@@ -251,32 +282,14 @@ impl BlockRun {
             || self.can_begin()
     }
 
-    /// Whether nothing is begun ahead of the frontier at the moment.
-    pub(crate) fn is_alone(&self) -> bool {
-        // Relaxed: as in `horizon`.
-        self.window.load(Ordering::Relaxed) == 0
-    }
-
     /// Whether the next transaction could begin.
     fn can_begin(&self) -> bool {
-        !self.is_alone()
-            && (self.begins.has_early() || self.begins.turn(self.horizon()).is_some())
-            && self.has_fiber()
+        (self.begins.has_early() || self.begins.turn(self.horizon()).is_some()) && self.has_fiber()
     }
 
     /// Up to where transactions may begin at the moment.
     fn horizon(&self) -> u32 {
-        // Relaxed: a bound on what is done ahead; nothing is handed over by it.
-        self.frontier.passed().saturating_add(self.window.load(Ordering::Relaxed))
-    }
-
-    /// Begins so many transactions ahead of the frontier from here on. Where the source answers later there is always
-    /// something to gain.
-    pub(crate) fn begin_ahead(&self, window: u32) {
-        if !self.state.is_deferred() {
-            // Relaxed: as in `horizon`.
-            self.window.store(window, Ordering::Relaxed);
-        }
+        self.frontier.passed().saturating_add(self.limits.window)
     }
 
     /// How many fibers there are then.
@@ -483,9 +496,6 @@ impl<'a> Visit<'a> {
     /// The next transaction to begin, and whether a fiber was reserved for it.
     pub(crate) fn claim_next(&mut self) -> Option<(u32, bool)> {
         let run = self.run;
-        if run.is_alone() {
-            return None;
-        }
         while run.begins.has_early() && self.acquire_fiber() {
             if let Some(index) = run.begins.take_early()
                 && run.state.word(index).begin().is_some()

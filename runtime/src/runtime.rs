@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     num::NonZeroUsize,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -23,7 +24,8 @@ use crate::{
     input::Block,
     observe,
     outcome::{ExecuteError, Outcome, Statistics},
-    plan::Plan,
+    pace::Watches,
+    plan::{Plan, Stretches},
     run::{BlockRun, Limits, Visit},
     serial,
     worker::{Kit, Store},
@@ -277,33 +279,73 @@ impl Runtime {
     ) -> Result<Outcome, ExecuteError> {
         let begin = Instant::now();
         let transactions = block.transactions.len();
+        let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
         let mut committer = Committer::new(transactions, keep_states, control.hook.take());
-        // Where the source answers later there is always something to do meanwhile.
-        if let Some(mut plan) = self.plan(block) {
-            let mut prefix = None;
-            let span = tracing::debug_span!("serial").entered();
-            let done = serial::execute(block, kit, &mut committer, &control, |index, changeset| {
-                if plan.shares(&block.transactions, index) {
-                    prefix = changeset.freeze(Arc::clone(&block.source));
+        let mut stretches = Stretches::new();
+        let mut plan = self.plan(block);
+        let watches = self.watches(block);
+        loop {
+            let mut done = committer.transactions.len();
+            let mut source = Arc::clone(&block.source);
+            // Where the source answers later there is always something to do meanwhile.
+            if let Some(plan) = &mut plan {
+                let (from, alone) = (done, Instant::now());
+                let mut prefix = None;
+                let span = tracing::debug_span!("serial").entered();
+                done = serial::execute(block, done, kit, &mut committer, &control, |index, changeset| {
+                    if plan.shares(&block.transactions, index) {
+                        prefix = changeset.freeze(Arc::clone(&block.source));
+                    }
+                    prefix.is_none()
+                })?;
+                drop(span);
+                statistics.add_serial(done - from, alone.elapsed());
+                match prefix {
+                    Some(prefix) => source = Arc::new(prefix),
+                    None => break,
                 }
-                prefix.is_none()
-            })?;
-            drop(span);
-            let Some(prefix) = prefix else {
-                let executed = Instant::now();
-                let _span = tracing::debug_span!("finish").entered();
-                let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
-                statistics.serial = transactions as u64;
-                statistics.incarnations = transactions as u64;
-                statistics.fiberless = transactions as u64;
-                statistics.execution = executed - begin;
-                let mut outcome = collect(committer, statistics);
-                outcome.statistics.finish = executed.elapsed();
-                return Ok(outcome);
-            };
-            return self.execute_in_parallel(block, Arc::new(prefix), done, committer, kit, begin, &control);
+            }
+            let range = done..stretches.end(done, transactions);
+            committer.pace.begin(watches);
+            committer = self.execute_in_parallel(
+                block,
+                range.clone(),
+                source,
+                committer,
+                kit,
+                &control,
+                &mut statistics,
+            )?;
+            done = committer.transactions.len();
+            if done == transactions {
+                break;
+            }
+            plan = Some(match self.settings.disorder() {
+                Some(chaos) => stretches.by_chance(done, &chaos),
+                None if done == range.end => stretches.paid(done),
+                None => stretches.did_not_pay(done),
+            });
         }
-        self.execute_in_parallel(block, Arc::clone(&block.source), 0, committer, kit, begin, &control)
+        let executed = Instant::now();
+        let _span = tracing::debug_span!("finish").entered();
+        let mut outcome = collect(committer, statistics);
+        let statistics = &mut outcome.statistics;
+        statistics.finish += executed.elapsed();
+        // What is left of the time went into preparing the stretches.
+        statistics.setup = begin.elapsed().saturating_sub(statistics.execution + statistics.finish);
+        Ok(outcome)
+    }
+
+    /// What parallel execution goes by when it stops.
+    fn watches(&self, block: &Block) -> Watches {
+        if block.source.deferred().is_some() || self.settings.workers == 1 {
+            return Watches::Nothing;
+        }
+        match (self.settings.disorder(), self.settings.serial_prefix) {
+            (Some(_), _) => Watches::Chance,
+            (None, Some(_)) => Watches::Nothing,
+            (None, None) => Watches::All,
+        }
     }
 
     /// How far to go alone; `None`: not at all.
@@ -324,21 +366,21 @@ impl Runtime {
         }
     }
 
-    /// Executes a block's transactions after the first `done`, which the committer has and whose changes are in the
-    /// source.
+    /// Executes a range of a block's transactions, or the first ones of it, as long as that pays; the committer has those
+    /// before it, whose changes are in the source.
     #[expect(clippy::too_many_arguments, reason = "what is known of the block by then")]
     fn execute_in_parallel(
         &self,
         block: &Block,
+        range: Range<usize>,
         source: Arc<dyn StateSource>,
-        done: usize,
         committer: Committer,
         kit: &mut Kit,
-        begin: Instant,
         control: &Control,
-    ) -> Result<Outcome, ExecuteError> {
+        statistics: &mut Statistics,
+    ) -> Result<Committer, ExecuteError> {
         let workers = self.settings.workers;
-        let shared = workers > 1 && block.transactions.len() > 1;
+        let shared = workers > 1 && range.len() > 1;
         // Spans are entered by the calling thread around whole phases. What runs inside on fibers knows nothing of them.
         let span = tracing::debug_span!("setup").entered();
         let expected = shared.then(|| Expected::new(&self.pool));
@@ -346,6 +388,7 @@ impl Runtime {
             block.env.clone(),
             block.cfg.clone(),
             Arc::clone(&block.transactions),
+            range.clone(),
             source,
             workers,
             || self.pool.store.take_arena(),
@@ -364,10 +407,8 @@ impl Runtime {
             fibers: u32::try_from(fibers).unwrap_or(u32::MAX),
             window: u32::try_from(window).unwrap_or(u32::MAX),
         };
-        let done = done as u32;
-        let early =
-            if workers > 1 { self.pool.store.long_calls.longest(&state, done) } else { Box::default() };
-        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, done, early));
+        let early = if workers > 1 { self.pool.store.long_calls.longest(&state) } else { Box::default() };
+        let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, early));
         let stops = self.watch(control, &run)?;
         let set_up = Instant::now();
         drop(span);
@@ -386,33 +427,25 @@ impl Runtime {
         let executed = Instant::now();
         drop(span);
 
-        let _span = tracing::debug_span!("finish").entered();
-        let outcome = match run.take_failure() {
-            Some(error) => {
-                self.pool.give_up(&run, kit);
-                Err(error)
-            }
-            None => {
-                let outcome = self.collect(&run, done);
-                if run.state.is_deferred() {
-                    // Scouts may still be on their way.
-                    self.pool.give_up(&run, kit);
-                }
-                Ok(outcome)
-            }
-        };
-        // SAFETY: the block is done: nobody commits any more, or everybody has left.
-        drop(unsafe { run.committer() }.take_hook());
+        let failure = run.take_failure();
+        // SAFETY: the block is done. Whoever still drains the frontier finds that, and commits nothing.
+        let committer = std::mem::replace(unsafe { run.committer() }, Committer::new(0, false, None));
+        add_counters(statistics, &run);
+        if failure.is_some() || run.state.is_deferred() || committer.transactions.len() < range.end {
+            // Parked fibers are left, or scouts on their way.
+            self.pool.give_up(&run, kit);
+        }
         run.presence.release();
         if let Some(run) = Arc::into_inner(run) {
             self.pool.store.put_arenas(run.into_state().into_arenas().take(workers), shared);
             self.pool.work.notify_waiting();
         }
-        let mut outcome = outcome?;
-        outcome.statistics.setup = set_up - begin;
-        outcome.statistics.execution = executed - set_up;
-        outcome.statistics.finish = executed.elapsed();
-        Ok(outcome)
+        statistics.execution += executed - set_up;
+        statistics.finish += executed.elapsed();
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(committer),
+        }
     }
 
     /// Has the block stopped when its token is cancelled or its deadline is over, until what comes back is dropped.
@@ -435,44 +468,34 @@ impl Runtime {
         let alarm = control.deadline.map(|at| self.timer.at(at, stop(ExecuteError::DeadlineExceeded)));
         Ok((watch, alarm.transpose()?))
     }
+}
 
-    fn collect(&self, run: &BlockRun, done: u32) -> Outcome {
-        // SAFETY: every transaction is final, so whoever still drains the frontier finds nothing to commit.
-        let committer = unsafe { run.committer() };
-        let serial = u64::from(done);
-        let mut statistics = Statistics {
-            workers: self.settings.workers,
-            serial,
-            incarnations: serial,
-            fiberless: serial,
-            ..Statistics::default()
-        };
-        for counters in run.state.counters() {
-            statistics.incarnations += counters.incarnations.get();
-            statistics.parked += counters.parked.get();
-            statistics.resumed += counters.resumed.get();
-            statistics.migrated += counters.migrated.get();
-            statistics.invalidated += counters.invalidated.get();
-            statistics.hops += counters.hops.get();
-            statistics.inline_hops += counters.hops.get() - counters.queued.get();
-            statistics.requests += counters.requests.get();
-            statistics.fiberless += counters.fiberless.get();
-            statistics.predicted += counters.predicted.get();
-            statistics.account_waits += counters.account_waits.get();
-            statistics.slot_waits += counters.slot_waits.get();
-            statistics.source_waits += counters.source_waits.get();
-            statistics.deferrals += counters.deferrals.get();
-            statistics.fibers = statistics.fibers.max(counters.fibers.get());
-            statistics.ready = statistics.ready.max(counters.ready.get());
-        }
-        statistics.ahead = committer.ahead;
-        collect(std::mem::replace(committer, Committer::new(0, false, None)), statistics)
+/// Adds what the workers have counted.
+fn add_counters(statistics: &mut Statistics, run: &BlockRun) {
+    for counters in run.state.counters() {
+        statistics.incarnations += counters.incarnations.get();
+        statistics.parked += counters.parked.get();
+        statistics.resumed += counters.resumed.get();
+        statistics.migrated += counters.migrated.get();
+        statistics.invalidated += counters.invalidated.get();
+        statistics.hops += counters.hops.get();
+        statistics.inline_hops += counters.hops.get() - counters.queued.get();
+        statistics.requests += counters.requests.get();
+        statistics.fiberless += counters.fiberless.get();
+        statistics.predicted += counters.predicted.get();
+        statistics.account_waits += counters.account_waits.get();
+        statistics.slot_waits += counters.slot_waits.get();
+        statistics.source_waits += counters.source_waits.get();
+        statistics.deferrals += counters.deferrals.get();
+        statistics.fibers = statistics.fibers.max(counters.fibers.get());
+        statistics.ready = statistics.ready.max(counters.ready.get());
     }
 }
 
 /// The outcome of a block that is committed.
-fn collect(committer: Committer, statistics: Statistics) -> Outcome {
-    let Committer { changeset, transactions, states, gas_used, .. } = committer;
+fn collect(committer: Committer, mut statistics: Statistics) -> Outcome {
+    let Committer { changeset, transactions, states, gas_used, ahead, .. } = committer;
+    statistics.ahead = ahead;
     Outcome { transactions, bundle: changeset.finish(), gas_used, statistics, states }
 }
 
@@ -630,7 +653,7 @@ impl Pool {
     /// unwinds them through revm's own errors, and can be used again.
     fn give_up(&self, run: &BlockRun, kit: &mut Kit) {
         run.presence.wait_alone();
-        for index in 1..=run.ids() {
+        for index in run.ids() {
             // SAFETY: no worker is in the block, and none enters: it is off the list.
             let body = unsafe { run.body(index) };
             body.execution = None;

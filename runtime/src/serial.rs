@@ -17,17 +17,17 @@ use crate::{
     worker::Kit,
 };
 
-/// Executes transactions from the first on, as long as `goes_on` says so, which is asked before each.
-/// Returns how many were executed; the outcome so far is added to the committer.
+/// Executes transactions from the one at `index` on, as long as `goes_on` says so, which is asked before each; the
+/// committer has those before it. Returns how many are executed; their outcome is added to the committer.
 pub(crate) fn execute(
     block: &Block,
+    mut index: usize,
     kit: &mut Kit,
     committer: &mut Committer,
     control: &Control,
     mut goes_on: impl FnMut(usize, &mut Changeset) -> bool,
 ) -> Result<usize, ExecuteError> {
     let mut executor = kit.serial.take().unwrap_or_default();
-    let mut index = 0;
     let executed = catch_unwind(AssertUnwindSafe(|| {
         executor.begin(
             &block.env,

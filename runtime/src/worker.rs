@@ -1,5 +1,7 @@
 //! What a worker does in a block: run transactions, park them, publish them, run them again.
 
+use std::time::Duration;
+
 use counterpoint_actors::{
     Chaos, End, Execution, Executor, Fiber, SerialExecutor, Yielded, estimate, publish, run_inline,
 };
@@ -239,6 +241,7 @@ impl Visit<'_> {
         }
         body.ahead |= incarnation == 0 && !on_final_state;
         body.loads = 0;
+        body.took = Duration::ZERO;
         let mut execution = kit.execution();
         self.context.counters.incarnations.increment();
 
@@ -249,7 +252,9 @@ impl Visit<'_> {
             execution.reset(index, incarnation, on_final_state, body.exact);
             self.disturb(&mut execution);
             let timing = Timing::of(run.state.transaction(index), &store.long_calls);
+            let watch = run.watch(index);
             run_inline(&mut kit.executor, &run.state, &mut execution, self.context);
+            body.took(watch);
             timing.ended(&execution);
             if !matches!(execution.end, End::MustWait) {
                 self.context.counters.fiberless.increment();
@@ -285,9 +290,11 @@ impl Visit<'_> {
         execution.reset(index, incarnation, on_final_state, body.exact);
         self.disturb(&mut execution);
         let timing = Timing::of(run.state.transaction(index), &store.long_calls);
+        let watch = run.watch(index);
         // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
         // suspended when the block is given up is cancelled before.
         let yielded = unsafe { fiber.run(&run.state, execution, self.context) };
+        body.took(watch);
         if let Ok(Yielded::Done(execution)) = &yielded {
             timing.ended(execution);
         }
@@ -302,7 +309,10 @@ impl Visit<'_> {
     }
 
     fn resume(&mut self, index: u32, mut fiber: Fiber, kit: &mut Kit, store: &Store) {
+        let watch = self.run.watch(index);
         let yielded = fiber.resume(self.context);
+        // SAFETY: the caller owns the transaction.
+        unsafe { self.run.body(index) }.took(watch);
         self.yielded(index, fiber, yielded, kit, store);
     }
 
@@ -341,7 +351,10 @@ impl Visit<'_> {
                     return self.run.fail(ExecuteError::Panic { index, message });
                 }
             }
+            let watch = self.run.watch(index);
             yielded = fiber.resume(self.context);
+            // SAFETY: the caller owns the transaction.
+            unsafe { self.run.body(index) }.took(watch);
         }
     }
 
@@ -447,12 +460,10 @@ impl Visit<'_> {
             return;
         }
         // A plain transfer begins when the frontier arrives: it could only guess what this one leaves, and a
-        // guess costs as much as the transfer. Others begin in their turn, or now if that is over, unless nothing is
-        // begun ahead.
+        // guess costs as much as the transfer. Others begin in their turn, or now if that is over.
         if let Some(next) = self.run.state.next_begin(index, &self.context)
             && !self.run.state.looks_plain(next)
             && !self.run.begins.let_go(next)
-            && !self.run.is_alone()
             && self.run.state.word(next).release()
         {
             self.push(next);

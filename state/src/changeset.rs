@@ -2,7 +2,7 @@
 //!
 //! It gives what `revm_database::State` gives after `commit` of each transaction. Where transactions run one after
 //! the other it is also the state that they read from; where they run in parallel, the cells serve the reads, and
-//! no second copy of the slots is kept.
+//! what slots hold is found in the transitions afterwards.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -57,15 +57,15 @@ impl Changeset {
         Self { positions, accounts: Vec::with_capacity(accounts), transitions: Vec::with_capacity(accounts) }
     }
 
-    /// Adds what the next transaction changed, as revm's journal finalised it. What the slots hold is for
-    /// others to know.
+    /// Adds what the next transaction changed, as revm's journal finalised it.
     pub fn apply(&mut self, state: EvmState) {
         for (address, account) in state {
             self.apply_account(address, account, None, false);
         }
     }
 
-    /// As [`apply`](Self::apply), and keeps what the slots hold, to be read. An account's id is its position here.
+    /// As [`apply`](Self::apply), and keeps what the slots hold at hand, to be read. An account's id is its position
+    /// here.
     pub fn apply_and_keep(&mut self, state: EvmState) {
         for (address, account) in state {
             let position = account.info.account_id.map(|id| id.get());
@@ -161,8 +161,13 @@ impl Changeset {
         if account.info.is_none() {
             return Some(U256::ZERO);
         }
-        match account.slots.get(slot) {
-            Some(value) => Some(*value),
+        if let Some(value) = account.slots.get(slot) {
+            return Some(*value);
+        }
+        // What parallel transactions have changed.
+        let transition = account.transition.map(|at| &self.transitions[at as usize].1);
+        match transition.and_then(|transition| transition.storage.get(slot)) {
+            Some(slot) => Some(slot.present_value),
             None => account.status.is_storage_known().then_some(U256::ZERO),
         }
     }
@@ -173,15 +178,23 @@ impl Changeset {
         self.accounts[position].slots.insert(slot, value);
     }
 
-    /// What is known of the state so far, for transactions that go on from here; what slots hold is not kept any
-    /// longer. `None` where they would not find what they would find here, see [`Prefix`]: then nothing is changed.
+    /// What is known of the state so far, for transactions that go on from here over this source of the state before the
+    /// block. `None` where they would not find what they would find here, see [`Prefix`]: then nothing is changed.
     pub fn freeze(&mut self, source: Arc<dyn StateSource>) -> Option<Prefix> {
         let known = |at: &Tracked| at.transition.is_some() || at.wiped || !at.slots.is_empty();
         if self.accounts.iter().any(|at| self.is_odd(at)) {
             return None;
         }
+        let transitions = &self.transitions;
         let accounts = self.accounts.iter_mut().filter(|at| known(at)).map(|at| {
-            let slots = std::mem::take(&mut at.slots);
+            // Where the source does not know better they are needed again after these transactions.
+            let needed = at.status.is_storage_known();
+            let mut slots = if needed { at.slots.clone() } else { std::mem::take(&mut at.slots) };
+            if let Some(transition) = at.transition {
+                for (slot, value) in &transitions[transition as usize].1.storage {
+                    slots.entry(*slot).or_insert(value.present_value);
+                }
+            }
             (at.address, prefix::Account { info: at.info.clone(), status: at.status, wiped: at.wiped, slots })
         });
         Some(Prefix::new(source, accounts.collect()))
@@ -193,10 +206,11 @@ impl Changeset {
     /// count.
     fn is_odd(&self, at: &Tracked) -> bool {
         let (Some(info), Some(transition)) = (&at.info, at.transition) else { return false };
-        let is_new = at.wiped || self.transitions[transition as usize].1.previous_info.is_none();
+        let transition = &self.transitions[transition as usize].1;
+        let is_new = at.wiped || transition.previous_info.is_none();
+        let has_slots = !at.slots.is_empty() || !transition.storage.is_empty();
         info.is_empty_code_hash()
-            && (is_new && info.code.is_none()
-                || at.status.is_storage_known() && info.nonce == 0 && !at.slots.is_empty())
+            && (is_new && info.code.is_none() || at.status.is_storage_known() && info.nonce == 0 && has_slots)
     }
 
     /// The net changes and how to revert them.
@@ -272,9 +286,16 @@ impl Tracked {
             let without_nonce_and_code =
                 previous_info.as_ref().is_some_and(AccountInfo::has_no_code_and_nonce);
             self.status = previous_status.on_changed(without_nonce_and_code);
+            if without_nonce_and_code && !account.storage.is_empty() {
+                // From here on a slot that is not known counts as zero, but these were read before.
+                self.slots.extend(account.storage.iter().map(|(key, slot)| (*key, slot.present_value)));
+            }
             (Some(account.info), Some(account.storage))
         };
-        if keep && let Some(storage) = &storage {
+        // Kept ones must not be outdated.
+        if (keep || !self.slots.is_empty())
+            && let Some(storage) = &storage
+        {
             let changed = storage.iter().filter(|(_, slot)| slot.is_changed());
             self.slots.extend(changed.map(|(key, slot)| (*key, slot.present_value)));
         }
