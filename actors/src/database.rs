@@ -18,7 +18,7 @@ use crate::{
     execution::{AccountRead, Execution, Hop, Stop},
     fiber::{Order, Request, on_worker_stack},
     loading::Place,
-    worker::WorkerContext,
+    worker::{Counter, Counters, WorkerContext},
 };
 
 /// Why a read failed. Within revm only: the runtime turns it into how the incarnation
@@ -139,8 +139,12 @@ impl CellDatabase {
 
     /// Waits until a version is there, or may be.
     #[cold]
-    fn wait(&mut self, version: &'static VersionWord<'static>) -> Result<(), ReadError> {
-        self.park(Request::Wait(version.waiting()))
+    fn wait(
+        &mut self,
+        version: &'static VersionWord<'static>,
+        waits: fn(&Counters) -> &Counter,
+    ) -> Result<(), ReadError> {
+        self.park(Request::Wait(version.waiting()), waits)
     }
 
     /// Makes the value before the block known: asks a source that answers at once, or waits for the answer of one
@@ -161,7 +165,7 @@ impl CellDatabase {
         match place.known() {
             Known::Value => Ok(()),
             Known::Failed(error) => self.stop(Stop::Source(error.0.clone())),
-            Known::Asked(word) => self.park(Request::Load(word)),
+            Known::Asked(word) => self.park(Request::Load(word), |counters| &counters.source_waits),
             Known::Nothing => {
                 // SAFETY: the block outlives the run, see `Link`.
                 let block: &BlockState = unsafe { &*self.link().block };
@@ -175,10 +179,11 @@ impl CellDatabase {
         }
     }
 
-    fn park(&mut self, request: Request) -> Result<(), ReadError> {
+    fn park(&mut self, request: Request, waits: fn(&Counters) -> &Counter) -> Result<(), ReadError> {
         if self.link().yielder.is_null() {
             return self.stop(Stop::MustWait);
         }
+        waits(self.worker().counters).increment();
         self.suspend(request)?;
         self.check()
     }
@@ -253,7 +258,7 @@ impl CellDatabase {
                     return Ok(accounts.len() - 1);
                 }
                 Err(NotReady::Unloaded) => self.load(Place::Account(actor))?,
-                Err(NotReady::Blocked(version)) => self.wait(version)?,
+                Err(NotReady::Blocked(version)) => self.wait(version, |counters| &counters.account_waits)?,
             }
         }
     }
@@ -302,7 +307,7 @@ impl CellDatabase {
                     }
                     self.load(place)?;
                 }
-                SlotView::Blocked(version) => self.wait(version)?,
+                SlotView::Blocked(version) => self.wait(version, |counters| &counters.slot_waits)?,
             }
         }
     }

@@ -9,6 +9,7 @@ use std::{
 
 use counterpoint_state::{
     Answer, Base, Failure, Key, Known, Request, SlotCell, SourceError, StateSource, Waiters,
+    WrongAnswerError,
     sync::{AtomicBool, Mutex, Ordering},
 };
 use revm::{
@@ -31,11 +32,6 @@ pub(crate) enum Place {
     Code(B256, &'static Base<'static, Bytecode>),
     BlockHash(u64, &'static Base<'static, U256>),
 }
-
-/// The source answered something else than it was asked for.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the source's answer for {0:?} is of another kind")]
-struct WrongAnswer(Key);
 
 impl Place {
     fn key(self) -> Key {
@@ -89,7 +85,7 @@ impl Place {
             (Self::Code(_, base), Ok(Answer::Code(code))) => base.set(arena.alloc_owned(code)),
             (Self::BlockHash(_, base), Ok(Answer::BlockHash(hash))) => base.set(arena.alloc(hash.into())),
             (_, answer) => {
-                let error = answer.err().unwrap_or_else(|| SourceError::new(WrongAnswer(self.key())));
+                let error = answer.err().unwrap_or_else(|| SourceError::new(WrongAnswerError(self.key())));
                 let failure: &'static Failure = arena.alloc_owned(Failure(error));
                 match self {
                     Self::Account(actor) => actor.cells.source().fail(failure),

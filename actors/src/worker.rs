@@ -34,6 +34,18 @@ pub struct Counters {
     pub predicted: Counter,
     /// Nanoseconds that executing took what was not in vain, all workers' together: one adds, another takes back.
     pub useful: Counter,
+    /// Times that a fiber could not go on without an account that an earlier transaction writes.
+    pub account_waits: Counter,
+    /// The same for a storage slot.
+    pub slot_waits: Counter,
+    /// Times that a fiber could not go on without the source's answer.
+    pub source_waits: Counter,
+    /// Times that a transaction was left until the frontier arrives.
+    pub deferrals: Counter,
+    /// The most fibers that were in flight when this worker took one.
+    pub fibers: Counter,
+    /// The most transactions that were ready in this worker's queue.
+    pub ready: Counter,
     /// Chaos: the thread that acts as this worker.
     thread: AtomicUsize,
 }
@@ -55,6 +67,15 @@ impl Counter {
     pub fn add(&self, number: u64) {
         // Relaxed: a count.
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
+    }
+
+    /// Raises it to this number. For the owning worker only.
+    #[inline]
+    pub fn at_least(&self, number: u64) {
+        // Relaxed: a count.
+        if number > self.0.load(Ordering::Relaxed) {
+            self.0.store(number, Ordering::Relaxed);
+        }
     }
 
     /// The count.

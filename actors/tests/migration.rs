@@ -25,6 +25,7 @@ fn block() -> BlockState {
         BlockEnv::default(),
         CfgEnv::new_with_spec(SpecId::CANCUN),
         Arc::from([transaction]),
+        0..1,
         Arc::new(source),
         2,
         Arena::new,

@@ -31,6 +31,7 @@ fn high_water_mark(code: Vec<u8>, data: Vec<u8>, to: Address) -> usize {
         BlockEnv::default(),
         CfgEnv::new_with_spec(SpecId::OSAKA),
         Arc::from([transaction]),
+        0..1,
         Arc::new(source),
         1,
         Arena::new,

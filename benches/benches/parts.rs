@@ -223,7 +223,8 @@ fn block(pauses: bool) -> BlockState {
     let chaos = pauses.then(|| Chaos::pausing_everywhere(None));
     let transactions = workload.transactions.into();
     let source = Arc::new(workload.source);
-    BlockState::new(workload.env, workload.cfg, transactions, source, 1, Arena::new, chaos, || ())
+    let range = 0..transactions.len();
+    BlockState::new(workload.env, workload.cfg, transactions, range, source, 1, Arena::new, chaos, || ())
 }
 
 /// The execution of the block's transaction, as the first incarnation.

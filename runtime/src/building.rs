@@ -33,6 +33,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 
 /// A block to be built. Its gas limit is the environment's.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Draft {
     /// Number, beneficiary, timestamp, gas limit, base fee and so on.
     pub env: BlockEnv,
@@ -103,6 +104,7 @@ impl Candidates for Receiver<TxEnv> {
 
 /// A block that was built.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Built {
     /// Its transactions, in order.
     pub included: Vec<Included>,
@@ -120,6 +122,7 @@ pub struct Built {
 
 /// A transaction of a block that was built.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Included {
     /// Its number among the candidates, from 0.
     pub candidate: usize,
@@ -168,6 +171,7 @@ impl From<Misfit> for LeftOut {
 
 /// Why no more candidates were tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// There were no more.
     NoMore,

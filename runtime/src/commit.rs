@@ -23,6 +23,8 @@ pub(crate) struct Committer {
     pub(crate) gas_used: u64,
     keep_states: bool,
     pub(crate) pace: Pace,
+    /// Transactions that had begun ahead of the frontier.
+    pub(crate) ahead: u64,
     /// Parallel execution stops here: it does not pay.
     stops: bool,
     /// Who wants to hear of every transaction that is final.
@@ -37,6 +39,7 @@ impl Committer {
             states: Vec::new(),
             gas_used: 0,
             keep_states,
+            ahead: 0,
             pace: Pace::default(),
             stops: false,
             hook,
@@ -173,6 +176,7 @@ impl Visit<'_> {
             (true, true) => Course::Troubled,
         };
         committer.stops = committer.pace.committed(course, run.state.chaos(), || run.work_after(index));
+        committer.ahead += u64::from(body.ahead);
         if let Some(mut execution) = body.execution.take() {
             execution.keep_written(std::mem::take(&mut body.written));
             self.used.push(execution);

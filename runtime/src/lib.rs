@@ -40,6 +40,7 @@ mod allowance;
 mod begins;
 mod building;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 mod commit;
 mod control;
@@ -61,9 +62,16 @@ pub mod service;
 pub mod sources;
 mod worker;
 
+/// Where state comes from, at once or later.
+pub mod state {
+    pub use counterpoint_state::{
+        Answer, DeferredSource, DroppedError, Key, MemorySource, MissingError, Request, SourceError,
+        StateSource, WrongAnswerError,
+    };
+}
+
 pub use building::{Built, Candidates, Draft, Ended, FromIter, Included, LeftOut, Next};
 pub use control::{CancelToken, Control, Finalized, Hook, HookError};
-pub use counterpoint_state as state;
 pub use input::{Block, Mode};
 pub use outcome::{ExecuteError, HookFailure, Outcome, Statistics, TransactionOutcome};
 pub use runtime::{BuildError, Builder, Runtime};

@@ -31,6 +31,18 @@ pub(crate) fn executed(outcome: &Result<Outcome, ExecuteError>) {
         counter!("counterpoint_migrated_total").increment(statistics.migrated);
         counter!("counterpoint_source_requests_total").increment(statistics.requests);
         counter!("counterpoint_fiberless_total").increment(statistics.fiberless);
+        counter!("counterpoint_serial_total").increment(statistics.serial);
+        counter!("counterpoint_ahead_total").increment(statistics.ahead);
+        for (reason, waits) in [
+            ("account", statistics.account_waits),
+            ("slot", statistics.slot_waits),
+            ("source", statistics.source_waits),
+            ("turn", statistics.deferrals),
+        ] {
+            counter!("counterpoint_waits_total", "reason" => reason).increment(waits);
+        }
+        histogram!("counterpoint_block_fibers").record(statistics.fibers as f64);
+        histogram!("counterpoint_block_ready").record(statistics.ready as f64);
         for (phase, time) in
             [("setup", statistics.setup), ("execution", statistics.execution), ("finish", statistics.finish)]
         {
@@ -57,14 +69,24 @@ pub(crate) fn waiting(source: &'static str, keys: usize) {
     let _ = (source, keys);
 }
 
-/// A store committed a block.
+/// A store committed a block: how long that took, and how long it is since the block was handed to the service.
 #[cfg(feature = "service")]
-pub(crate) fn committed(time: Duration) {
+pub(crate) fn committed(time: Duration, lag: Duration) {
     #[cfg(feature = "metrics")]
     {
         metrics::counter!("counterpoint_commits_total").increment(1);
         metrics::histogram!("counterpoint_commit_seconds").record(time.as_secs_f64());
+        metrics::histogram!("counterpoint_commit_lag_seconds").record(lag.as_secs_f64());
     }
     #[cfg(not(feature = "metrics"))]
-    let _ = time;
+    let _ = (time, lag);
+}
+
+/// So many jobs wait for a service.
+#[cfg(feature = "service")]
+pub(crate) fn queued(jobs: usize) {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("counterpoint_service_waiting").set(jobs as f64);
+    #[cfg(not(feature = "metrics"))]
+    let _ = jobs;
 }

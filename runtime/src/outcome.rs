@@ -11,6 +11,7 @@ use revm::{
 
 /// The committed result of a block.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Outcome {
     /// One entry per transaction, in order.
     pub transactions: Vec<TransactionOutcome>,
@@ -130,6 +131,21 @@ pub struct Statistics {
     pub resumed: u64,
     /// Of these, times that it had run on another worker before.
     pub migrated: u64,
+    /// Times that a fiber could not go on without an account that an earlier transaction was about to write. A little
+    /// more than what it was parked for: what it needs may come before it is.
+    pub account_waits: u64,
+    /// The same for storage slots.
+    pub slot_waits: u64,
+    /// The same for answers of the source.
+    pub source_waits: u64,
+    /// Times that a transaction was left until all before it were final: it was misled before, or there was no fiber.
+    pub deferrals: u64,
+    /// The most fibers in flight.
+    pub fibers: u64,
+    /// The most transactions that were ready in one worker's queue.
+    pub ready: u64,
+    /// Transactions that began before all before them were final.
+    pub ahead: u64,
     /// Times that a transaction had read something too early and was invalidated.
     pub invalidated: u64,
     /// Messages between actors.

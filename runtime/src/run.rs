@@ -321,13 +321,15 @@ impl BlockRun {
         self.frontier.passed().saturating_add(self.limits.window)
     }
 
-    fn acquire_fiber(&self) -> bool {
+    /// How many fibers there are then.
+    fn acquire_fiber(&self) -> Option<u32> {
         // Relaxed: a bound on memory; nothing is handed over by it.
         self.fibers
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |fibers| {
                 (fibers < self.limits.fibers).then_some(fibers + 1)
             })
-            .is_ok()
+            .ok()
+            .map(|before| before + 1)
     }
 
     /// Whether a fiber could be had at the moment.
@@ -336,10 +338,10 @@ impl BlockRun {
         self.fibers.load(Ordering::Relaxed) < self.limits.fibers
     }
 
-    /// For the frontier's transaction, which always gets one.
-    pub(crate) fn reserve_fiber(&self) {
+    /// For the frontier's transaction, which always gets one. How many there are then.
+    fn reserve_fiber(&self) -> u32 {
         // Relaxed: as in `acquire_fiber`.
-        self.fibers.fetch_add(1, Ordering::Relaxed);
+        self.fibers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn release_fiber(&self) {
@@ -395,7 +397,9 @@ impl<'a> Visit<'a> {
             // SAFETY: only this visit acts as this worker.
             unsafe { &*self.run.scout_queues[self.worker].get() }.push(index);
         } else {
-            self.queue().push(index);
+            let queue = self.queue();
+            queue.push(index);
+            self.context.counters.ready.at_least(queue.len() as u64);
         }
     }
 
@@ -521,7 +525,7 @@ impl<'a> Visit<'a> {
     /// The next transaction to begin, and whether a fiber was reserved for it.
     pub(crate) fn claim_next(&mut self) -> Option<(u32, bool)> {
         let run = self.run;
-        while run.begins.has_early() && run.acquire_fiber() {
+        while run.begins.has_early() && self.acquire_fiber() {
             if let Some(index) = run.begins.take_early()
                 && run.state.word(index).begin().is_some()
             {
@@ -532,7 +536,7 @@ impl<'a> Visit<'a> {
         loop {
             let next = run.begins.turn(run.horizon())?;
             let without_fiber = run.at_frontier(next) || run.state.looks_plain(next);
-            if !without_fiber && !run.acquire_fiber() {
+            if !without_fiber && !self.acquire_fiber() {
                 return None;
             }
             if run.begins.take(next) && run.state.word(next).begin().is_some() {
@@ -545,7 +549,14 @@ impl<'a> Visit<'a> {
     }
 
     pub(crate) fn acquire_fiber(&self) -> bool {
-        self.run.acquire_fiber()
+        let fibers = self.run.acquire_fiber();
+        self.context.counters.fibers.at_least(fibers.map_or(0, u64::from));
+        fibers.is_some()
+    }
+
+    /// For the frontier's transaction.
+    pub(crate) fn reserve_fiber(&self) {
+        self.context.counters.fibers.at_least(self.run.reserve_fiber().into());
     }
 
     pub(crate) fn release_fiber(&self) {

@@ -291,12 +291,14 @@ impl Runtime {
             if let Some(plan) = &mut plan {
                 let (from, alone) = (done, Instant::now());
                 let mut prefix = None;
+                let span = tracing::debug_span!("serial").entered();
                 done = serial::execute(block, done, kit, &mut committer, &control, |index, changeset| {
                     if plan.shares(&block.transactions, index) {
                         prefix = changeset.freeze(Arc::clone(&block.source));
                     }
                     prefix.is_none()
                 })?;
+                drop(span);
                 statistics.add_serial(done - from, alone.elapsed());
                 match prefix {
                     Some(prefix) => source = Arc::new(prefix),
@@ -325,6 +327,7 @@ impl Runtime {
             });
         }
         let executed = Instant::now();
+        let _span = tracing::debug_span!("finish").entered();
         let mut outcome = collect(committer, statistics);
         let statistics = &mut outcome.statistics;
         statistics.finish += executed.elapsed();
@@ -378,6 +381,8 @@ impl Runtime {
     ) -> Result<Committer, ExecuteError> {
         let workers = self.settings.workers;
         let shared = workers > 1 && range.len() > 1;
+        // Spans are entered by the calling thread around whole phases. What runs inside on fibers knows nothing of them.
+        let span = tracing::debug_span!("setup").entered();
         let expected = shared.then(|| Expected::new(&self.pool));
         let state = BlockState::new(
             block.env.clone(),
@@ -406,7 +411,9 @@ impl Runtime {
         let run = Arc::new(BlockRun::new(state, workers, limits, block.mode, committer, early));
         let stops = self.watch(control, &run)?;
         let set_up = Instant::now();
+        drop(span);
 
+        let span = tracing::debug_span!("parallel").entered();
         if shared {
             self.pool.runs.write().push(Arc::clone(&run));
             drop(expected);
@@ -418,6 +425,7 @@ impl Runtime {
         }
         drop(stops);
         let executed = Instant::now();
+        drop(span);
 
         let failure = run.take_failure();
         // SAFETY: the block is done. Whoever still drains the frontier finds that, and commits nothing.
@@ -475,12 +483,19 @@ fn add_counters(statistics: &mut Statistics, run: &BlockRun) {
         statistics.requests += counters.requests.get();
         statistics.fiberless += counters.fiberless.get();
         statistics.predicted += counters.predicted.get();
+        statistics.account_waits += counters.account_waits.get();
+        statistics.slot_waits += counters.slot_waits.get();
+        statistics.source_waits += counters.source_waits.get();
+        statistics.deferrals += counters.deferrals.get();
+        statistics.fibers = statistics.fibers.max(counters.fibers.get());
+        statistics.ready = statistics.ready.max(counters.ready.get());
     }
 }
 
 /// The outcome of a block that is committed.
-fn collect(committer: Committer, statistics: Statistics) -> Outcome {
-    let Committer { changeset, transactions, states, gas_used, .. } = committer;
+fn collect(committer: Committer, mut statistics: Statistics) -> Outcome {
+    let Committer { changeset, transactions, states, gas_used, ahead, .. } = committer;
+    statistics.ahead = ahead;
     Outcome { transactions, bundle: changeset.finish(), gas_used, statistics, states }
 }
 

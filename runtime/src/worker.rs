@@ -224,8 +224,7 @@ impl Visit<'_> {
         // A plain transfer is not worth another guess: at the frontier it takes no longer.
         let speculate = word.load().incarnation() < LAST_SPECULATION && !self.run.state.looks_plain(index);
         if !speculate && !self.run.at_frontier(index) {
-            word.defer();
-            return self.look_for_frontier(index);
+            return self.defer(index);
         }
         let incarnation = word.restart();
         self.execute(index, incarnation, false, kit, store);
@@ -266,14 +265,13 @@ impl Visit<'_> {
             if !on_final_state {
                 // There is no work to keep, so it waits for the frontier without a fiber.
                 kit.keep_execution(execution);
-                run.state.word(index).defer();
-                return self.look_for_frontier(index);
+                return self.defer(index);
             }
         }
 
         // At the frontier only the source is waited for, and there is always a fiber.
         if on_final_state {
-            run.reserve_fiber();
+            self.reserve_fiber();
         }
         let reserved = on_final_state || reserved || self.acquire_fiber();
         let fiber = if reserved { kit.fiber(store).ok() } else { None };
@@ -287,8 +285,7 @@ impl Visit<'_> {
             }
             // No fiber to be had. It will not need one at the frontier.
             kit.keep_execution(execution);
-            run.state.word(index).defer();
-            return self.look_for_frontier(index);
+            return self.defer(index);
         };
         execution.reset(index, incarnation, on_final_state, body.exact);
         self.disturb(&mut execution);
@@ -302,6 +299,13 @@ impl Visit<'_> {
             timing.ended(execution);
         }
         self.yielded(index, fiber, yielded, kit, store);
+    }
+
+    /// Leaves a transaction that the caller owns until the frontier arrives.
+    fn defer(&mut self, index: u32) {
+        self.context.counters.deferrals.increment();
+        self.run.state.word(index).defer();
+        self.look_for_frontier(index);
     }
 
     fn resume(&mut self, index: u32, mut fiber: Fiber, kit: &mut Kit, store: &Store) {
@@ -421,8 +425,7 @@ impl Visit<'_> {
                 execution.abandon(&mut body.written);
                 estimate(&body.written);
                 kit.keep_execution(execution);
-                word.defer();
-                return self.look_for_frontier(index);
+                return self.defer(index);
             }
             End::Header(cause) => return run.fail(ExecuteError::InvalidHeader(*cause)),
             End::Source(cause) => {

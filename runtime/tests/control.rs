@@ -282,7 +282,8 @@ fn a_built_block_has_what_fits_and_says_what_does_not() {
                 for batch in [1, 3, 512] {
                     watchdog.now(&format!("seed {seed}, {name}, {batch}"));
                     let source: Arc<dyn StateSource> = Arc::new(case.memory.clone());
-                    let draft = Draft { batch, ..Draft::new(case.env.clone(), case.cfg.clone(), source) };
+                    let mut draft = Draft::new(case.env.clone(), case.cfg.clone(), source);
+                    draft.batch = batch;
                     let built = runtime
                         .build_block(&draft, &mut FromIter(case.transactions.iter().cloned()))
                         .expect("nothing fails");

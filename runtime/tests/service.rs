@@ -483,6 +483,70 @@ fn the_command_refuses_what_is_wrong() {
     files.check(3);
 }
 
+/// Before the merge the miner and the ommers' miners are rewarded, which takes the ommers' headers.
+#[test]
+fn the_command_rewards_ommers_whose_headers_the_file_has() {
+    let _watchdog = Watchdog::new(PATIENCE);
+    let files = Files::new(1);
+    let (number, path) = (files.chain.first, files.folder.path().join(format!("{}.json", files.chain.first)));
+    let hash = B256::repeat_byte(0x33);
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
+    let block = json["block"].as_object_mut().expect("an object");
+    block.insert("uncles".into(), json!([hash]));
+    // No transaction of today's kind before the merge, and nothing of what came with it.
+    block.insert("transactions".into(), json!([]));
+    for later in ["withdrawals", "parentBeaconBlockRoot", "baseFeePerGas", "excessBlobGas", "blobGasUsed"] {
+        block.remove(later);
+    }
+    for (name, value) in [
+        ("gasUsed", json!("0x0")),
+        ("difficulty", json!("0x20000")),
+        ("logsBloom", json!(format!("0x{}", "00".repeat(256)))),
+        ("receiptsRoot", json!(alloy_consensus::EMPTY_ROOT_HASH)),
+    ] {
+        block.insert(name.into(), value);
+    }
+    let miner: revm::primitives::Address =
+        json["block"]["miner"].as_str().expect("a miner").parse().expect("hex");
+    let ommer = revm::primitives::Address::repeat_byte(0x44);
+    let write = |ommers: Option<Value>| {
+        let mut json = json.clone();
+        if let Some(ommers) = ommers {
+            json["ommers"] = ommers;
+        }
+        fs::write(&path, json.to_string()).expect("a file");
+    };
+    let header = |hash: B256| json!({"miner": ommer, "number": format!("{:#x}", number - 1), "hash": hash});
+    let refused = [
+        (None, "eth_getUncleByBlockHashAndIndex"),
+        (Some(json!([])), "expected 1 of them, found 0"),
+        (Some(json!([header(B256::ZERO)])), "ommer 0: hash: the block names"),
+        (Some(json!([{"number": "0x1"}])), "ommer 0: miner: missing"),
+    ];
+    for (ommers, part) in refused {
+        write(ommers);
+        let output = files.command(&["--spec", "petersburg"]).arg(&path).output().expect("it starts");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(part), "{error}");
+    }
+    write(Some(json!([header(hash)])));
+    let output = files.command(&["--spec", "petersburg", "--json"]).arg(&path).output().expect("it starts");
+    lines(&output, 0);
+    let store = RedbStore::open(files.store()).expect("a store");
+    let state = store.snapshot().expect("a state").load().expect("a state");
+    let ether = U256::from(1_000_000_000_000_000_000_u128);
+    let balance =
+        |state: &MemorySource, address| state.get(&address).map_or(U256::ZERO, |account| account.0.balance);
+    let before = balance(&files.chain.workload.source, miner);
+    // Two ether, a 32nd of it for naming the ommer; seven eighths of it for an ommer one block ago.
+    assert_eq!(
+        balance(&state, miner) - before,
+        ether * U256::from(2) + ether * U256::from(2) / U256::from(32)
+    );
+    assert_eq!(balance(&state, ommer), ether * U256::from(2) * U256::from(7) / U256::from(8));
+}
+
 #[test]
 fn the_command_answers_prometheus_and_takes_state_transitions() {
     let _watchdog = Watchdog::new(PATIENCE);
@@ -539,6 +603,18 @@ fn the_command_answers_prometheus_and_takes_state_transitions() {
         "counterpoint_blocks_total",
         "counterpoint_transactions_total 2",
         "counterpoint_commit_seconds_bucket",
+        "counterpoint_commit_lag_seconds_count 2",
+        "counterpoint_service_waiting 0",
+        "counterpoint_reexecutions_total 0",
+        "counterpoint_serial_total 2",
+        "counterpoint_ahead_total 0",
+        "counterpoint_waits_total{reason=\"account\"} 0",
+        "counterpoint_waits_total{reason=\"slot\"} 0",
+        "counterpoint_waits_total{reason=\"source\"} 0",
+        "counterpoint_waits_total{reason=\"turn\"} 0",
+        "counterpoint_block_fibers_bucket{le=\"0\"} 2",
+        "counterpoint_block_ready_count 2",
+        "counterpoint_phase_seconds_bucket{phase=\"execution\",le=\"2.5\"} 2",
     ] {
         assert!(page.contains(name), "{page}");
     }

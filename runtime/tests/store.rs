@@ -217,6 +217,42 @@ fn commit_for_ever(path: &Path) -> ! {
     unreachable!("there are many numbers")
 }
 
+const NEW: &str = "COUNTERPOINT_NEW_STORE_UNDER_TEST";
+
+#[test]
+fn a_process_that_is_killed_while_it_makes_a_store_leaves_none_or_a_whole_one() {
+    if let Some(path) = env::var_os(NEW) {
+        println!("opening");
+        stdout().flush().expect("somebody listens");
+        let _store = RedbStore::open(&path).expect("a new store");
+        thread::sleep(Duration::from_secs(60));
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut there = 0;
+    for round in 0..100 {
+        let path = folder.path().join(format!("{round}.redb"));
+        let mut child = Command::new(env::current_exe().expect("this test"))
+            .args(["--exact", "a_process_that_is_killed_while_it_makes_a_store_leaves_none_or_a_whole_one"])
+            .arg("--nocapture")
+            .env(NEW, &path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a process can be started");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        while !lines.next().expect("the child runs").expect("it can be read").ends_with("opening") {}
+        thread::sleep(Duration::from_micros(rng.random_range(0..5_000)));
+        child.kill().expect("it is killed");
+        child.wait().expect("it is dead");
+        there += u32::from(path.exists());
+        let store = RedbStore::open(&path).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        store.import(&MemorySource::new(), head(0)).unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+    println!("{there} of 100 were there");
+}
+
 #[test]
 fn a_process_that_is_killed_loses_no_acknowledged_block() {
     if let Some(path) = env::var_os(FOLDER) {

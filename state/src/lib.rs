@@ -51,7 +51,7 @@ pub use frontier::Frontier;
 pub use index::Index;
 pub use prefix::Prefix;
 pub use readers::{Fields, Reader, Readers};
-pub use request::{Answer, DeferredSource, DroppedError, Key, Request};
+pub use request::{Answer, DeferredSource, DroppedError, Key, Request, WrongAnswerError};
 pub use slot::{SlotCell, SlotView};
 pub use source::{MemorySource, MissingError, SourceError, StateSource};
 pub use transaction::{Invalidated, Phase, Snapshot, TransactionWord};

@@ -62,6 +62,11 @@ pub struct Request {
 #[error("the source dropped the request for {0:?}")]
 pub struct DroppedError(pub Key);
 
+/// The error of a request whose answer is of another kind than its key.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the source's answer for {0:?} is of another kind")]
+pub struct WrongAnswerError(pub Key);
+
 impl Request {
     /// A question for this key, whose answer `reply` takes.
     pub fn new(key: Key, reply: impl FnOnce(Result<Answer, SourceError>) + Send + 'static) -> Self {
@@ -73,7 +78,7 @@ impl Request {
         self.key
     }
 
-    /// Answers. An answer of another kind than the key counts as an error.
+    /// Answers. An answer of another kind than the key counts as an error, a [`WrongAnswerError`].
     pub fn answer(mut self, answer: Result<Answer, SourceError>) {
         self.reply(answer);
     }

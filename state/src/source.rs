@@ -102,6 +102,7 @@ struct MemoryAccount {
 
 /// What [`MemorySource`] answers for a block hash or code that it does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MissingError {
     /// No code with this hash was inserted.
     #[error("no code with hash {0}")]

@@ -86,8 +86,12 @@ pub enum ChainError {
         /// What is wrong.
         cause: T8nError,
     },
-    /// The ommers' headers are needed, and are not in the file.
-    #[error("{}: block {number} has ommers, whose headers a block file does not hold", path.display())]
+    /// The ommers' headers are needed, since their miners are rewarded, and are not in the file.
+    #[error(
+        "{}: block {number} has ommers, whose miners are rewarded: the file needs their headers in a list \"ommers\", as \
+         eth_getUncleByBlockHashAndIndex gives them",
+        path.display()
+    )]
     Ommers {
         /// The file.
         path: PathBuf,
@@ -192,16 +196,20 @@ fn from_block_file(json: &str, name: &Path, options: &ChainOptions) -> Result<In
         rules.dao_block = Some(DAO_BLOCK);
     }
     let reward = rules.block_reward();
-    if reward.is_some() && file.ommers > 0 {
-        return Err(ChainError::Ommers { path: name.to_owned(), number });
-    }
+    let ommers = match file.ommers {
+        Some(ommers) => ommers,
+        None if reward.is_some() && file.ommer_count > 0 => {
+            return Err(ChainError::Ommers { path: name.to_owned(), number });
+        }
+        None => Vec::new(),
+    };
     let parent_hash = file.header.parent_hash;
     let whole = WholeJob {
         rules,
         env,
         parent_hash: parent_hash.unwrap_or_default(),
         parent_beacon_block_root: file.header.parent_beacon_block_root,
-        ommers: Vec::new(),
+        ommers,
         withdrawals: file.withdrawals,
         reward,
         transactions: file.transactions,

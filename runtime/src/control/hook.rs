@@ -16,6 +16,7 @@ pub type HookError = Box<dyn StdError + Send + Sync>;
 
 /// A transaction whose result will not change any more.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Finalized<'a> {
     /// Its place in the block, from 0.
     pub index: usize,

@@ -18,7 +18,7 @@ const BOMB_PERIOD: u64 = 100_000;
 const MOST_STEPS_DOWN: u64 = 99;
 
 /// The difficulty that a block has, given its parent.
-pub fn difficulty(
+pub(crate) fn difficulty(
     rules: &Rules,
     number: u64,
     timestamp: u64,

@@ -1,7 +1,10 @@
 //! Why a block is not valid.
 
+use std::fmt;
+
 use alloy_evm::block::BlockExecutionError;
 use alloy_primitives::Bloom;
+use counterpoint_state::SourceError;
 use revm::{
     context::result::InvalidTransaction,
     primitives::{Address, B256, U256},
@@ -40,9 +43,36 @@ pub enum BlockError {
     /// The block could not be executed, which says nothing about its being valid.
     #[error(transparent)]
     Execute(ExecuteError),
-    /// A system call or a change of balances failed for a reason that is not the block's.
-    #[error("outside the transactions: {0}")]
-    Outside(String),
+    /// What comes before or after the transactions failed for a reason that is not the block's: the source, mostly.
+    #[error("{phase}: {cause}")]
+    Outside {
+        /// What was done.
+        phase: Phase,
+        /// What went wrong: the source's own error where it was that.
+        cause: SourceError,
+    },
+}
+
+/// A part of executing a block that is not its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// What happens before the transactions: system calls, and the change of balances at the DAO fork.
+    Before,
+    /// The system calls after the transactions.
+    Requests,
+    /// Withdrawals and rewards.
+    Balances,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Before => "before the transactions",
+            Self::Requests => "requests after the transactions",
+            Self::Balances => "withdrawals and rewards",
+        })
+    }
 }
 
 /// What is wrong with a header.
@@ -315,13 +345,18 @@ impl From<ExecuteError> for BlockError {
     }
 }
 
-impl From<BlockExecutionError> for BlockError {
-    fn from(error: BlockExecutionError) -> Self {
+impl BlockError {
+    pub(super) fn outside(phase: Phase, cause: String) -> Self {
+        Self::Outside { phase, cause: SourceError::new(cause) }
+    }
+
+    /// What alloy-evm's own code says in this phase.
+    pub(super) fn in_phase(phase: Phase, error: BlockExecutionError) -> Self {
         match error {
             BlockExecutionError::Validation(cause) => {
                 Self::Request(RequestError::CallFailed(cause.to_string()))
             }
-            BlockExecutionError::Internal(cause) => Self::Outside(cause.to_string()),
+            BlockExecutionError::Internal(cause) => Self::outside(phase, cause.to_string()),
         }
     }
 }

@@ -23,7 +23,7 @@ use revm::{
     state::{Account, EvmState, TransactionId},
 };
 
-use super::{BlockError, Engine, Executions, Rules, TransactionError, requests};
+use super::{BlockError, Engine, Executions, Phase, Rules, TransactionError, outside::Outside, requests};
 use crate::{
     Block, ExecuteError, Mode, TransactionOutcome,
     allowance::Allowance,
@@ -64,9 +64,10 @@ pub struct Ommer {
 
 /// What executing a block gives.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ExecutedBlock {
     /// One for each transaction: its result, or why it is not part of the block ([`Mode::Build`] only).
-    pub transactions: Vec<Result<ExecutionResult, Rejected>>,
+    pub transactions: Vec<Result<ExecutionResult, TransactionError>>,
     /// The receipts of the transactions that are part of the block.
     pub receipts: Vec<ReceiptEnvelope>,
     /// Requests to the consensus layer, from Prague on.
@@ -79,13 +80,10 @@ pub struct ExecutedBlock {
     pub bundle: BundleState,
 }
 
-/// Why a transaction is not part of a block that is being built.
-pub type Rejected = TransactionError;
-
 /// Gives the state root after the changes so far. Receipts hold it before Byzantium.
 pub type RootAfter<'a> = &'a mut dyn FnMut(&BundleState) -> B256;
 
-type BlockState = State<WrapDatabaseRef<SourceDatabase>>;
+type BlockState = State<WrapDatabaseRef<Outside>>;
 
 /// Executes a block.
 ///
@@ -102,17 +100,17 @@ pub fn execute(
     root: Option<RootAfter<'_>>,
 ) -> Result<ExecutedBlock, BlockError> {
     let cfg = rules.cfg();
-    let database = SourceDatabase(Arc::clone(&block.source));
+    let (database, failures) = Outside::new(Arc::clone(&block.source));
     let mut state = State::builder().with_database_ref(database).with_bundle_update().build();
-    begin(rules, &cfg, block, &mut state)?;
+    failures.contain(Phase::Before, || begin(rules, &cfg, block, &mut state))?;
 
     let (transactions, changes, allowance) = run(engine, &cfg, rules, block, &state)?;
     let receipts = commit(block, &transactions, changes, &mut state, root);
 
-    let mut evm = evm(&cfg, block, &mut state);
-    let requests = requests::collect(rules, &receipts, &mut evm)?;
-    drop(evm);
-    end(rules, block, &mut state)?;
+    let requests = failures.contain(Phase::Requests, || {
+        requests::collect(rules, &receipts, &mut evm(&cfg, block, &mut state))
+    })?;
+    failures.contain(Phase::Balances, || end(rules, block, &mut state))?;
 
     state.merge_transitions(BundleRetention::Reverts);
     Ok(ExecutedBlock {
@@ -146,8 +144,10 @@ fn begin(
     if rules.has(EthereumHardfork::Cancun) {
         let mut evm = evm(cfg, block, state);
         let mut caller = SystemCaller::new(rules);
-        caller.apply_blockhashes_contract_call(block.parent_hash, &mut evm)?;
-        caller.apply_beacon_root_contract_call(block.parent_beacon_block_root, &mut evm)?;
+        caller
+            .apply_blockhashes_contract_call(block.parent_hash, &mut evm)
+            .and_then(|()| caller.apply_beacon_root_contract_call(block.parent_beacon_block_root, &mut evm))
+            .map_err(|error| BlockError::in_phase(Phase::Before, error))?;
     }
     Ok(())
 }
@@ -157,13 +157,13 @@ fn take_from_the_dao(state: &mut BlockState) -> Result<(), BlockError> {
     let mut taken = U256::ZERO;
     let mut changes = AddressMap::default();
     for address in DAO_HARDFORK_ACCOUNTS {
-        let mut account = account(state, address)?;
+        let mut account = account(state, address, Phase::Before)?;
         taken = taken.saturating_add(std::mem::take(&mut account.info.balance));
         changes.insert(address, account);
     }
     let mut beneficiary = match changes.remove(&DAO_HARDFORK_BENEFICIARY) {
         Some(account) => account,
-        None => account(state, DAO_HARDFORK_BENEFICIARY)?,
+        None => account(state, DAO_HARDFORK_BENEFICIARY, Phase::Before)?,
     };
     beneficiary.info.balance = beneficiary.info.balance.saturating_add(taken);
     changes.insert(DAO_HARDFORK_BENEFICIARY, beneficiary);
@@ -178,12 +178,12 @@ fn take_from_the_dao(state: &mut BlockState) -> Result<(), BlockError> {
     Ok(())
 }
 
-fn account(state: &mut BlockState, address: Address) -> Result<Account, BlockError> {
-    let info = state.basic(address).map_err(|error| BlockError::Outside(error.to_string()))?;
+fn account(state: &mut BlockState, address: Address, phase: Phase) -> Result<Account, BlockError> {
+    let info = state.basic(address).map_err(|error| BlockError::outside(phase, error.to_string()))?;
     Ok(info.map_or_else(|| Account::new_not_existing(TransactionId::ZERO), Account::from))
 }
 
-type Runs = (Vec<Result<ExecutionResult, Rejected>>, Vec<EvmState>, Allowance);
+type Runs = (Vec<Result<ExecutionResult, TransactionError>>, Vec<EvmState>, Allowance);
 
 /// The transactions. A transaction that the block has no gas left for is not part of it: those after it are
 /// executed again without it.
@@ -206,7 +206,7 @@ fn run(
     };
     let blob_limit = rules.blobs.map(|blobs| blobs.max_blob_gas_per_block());
     let empty = Allowance::new(cfg, &block.env, blob_limit);
-    let mut refused: Vec<Option<Rejected>> = vec![None; block.transactions.len()];
+    let mut refused: Vec<Option<TransactionError>> = vec![None; block.transactions.len()];
     loop {
         let candidates: Vec<usize> = (0..refused.len()).filter(|index| refused[*index].is_none()).collect();
         let transactions = match candidates.len() == refused.len() {
@@ -235,7 +235,8 @@ fn run(
             Some((first, _)) => {
                 // What is left only shrinks: whatever does not fit now does not fit later.
                 for place in first..candidates.len() {
-                    refused[candidates[place]] = allowance.refuses(&transactions[place]).map(Rejected::from);
+                    refused[candidates[place]] =
+                        allowance.refuses(&transactions[place]).map(TransactionError::from);
                 }
             }
         }
@@ -244,7 +245,7 @@ fn run(
 
 /// The results of all transactions, from those of the candidates.
 fn merge(
-    refused: Vec<Option<Rejected>>,
+    refused: Vec<Option<TransactionError>>,
     candidates: Vec<usize>,
     executions: Executions,
     allowance: Allowance,
@@ -268,7 +269,7 @@ fn merge(
 /// Commits what the transactions changed, and makes their receipts.
 fn commit(
     block: &WholeBlock<'_>,
-    transactions: &[Result<ExecutionResult, Rejected>],
+    transactions: &[Result<ExecutionResult, TransactionError>],
     changes: Vec<EvmState>,
     state: &mut BlockState,
     root: Option<RootAfter<'_>>,
@@ -319,7 +320,7 @@ fn end(rules: &Rules, block: &WholeBlock<'_>, state: &mut BlockState) -> Result<
 
     let mut changes = AddressMap::default();
     for (address, amount) in increments {
-        let mut account = account(state, address)?;
+        let mut account = account(state, address, Phase::Balances)?;
         account.info.balance = account.info.balance.saturating_add(U256::from(amount));
         account.mark_touch();
         if account.is_empty() && !rules.has(EthereumHardfork::SpuriousDragon) {

@@ -160,7 +160,7 @@ fn blob_gas(rules: &Rules, header: &Header, parent: &Header) -> Result<(), Heade
 }
 
 /// The excess blob gas of a block, given its parent: zero before Cancun and in its first block.
-pub fn next_excess_blob_gas(rules: &Rules, parent: &Header) -> u64 {
+pub(crate) fn next_excess_blob_gas(rules: &Rules, parent: &Header) -> u64 {
     let (Some(blobs), Some(excess), Some(used)) = (rules.blobs, parent.excess_blob_gas, parent.blob_gas_used)
     else {
         return 0;

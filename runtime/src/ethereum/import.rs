@@ -19,6 +19,7 @@ use crate::Mode;
 
 /// A block that can be part of the chain.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Imported {
     /// What executing it gave.
     pub executed: ExecutedBlock,

@@ -18,6 +18,7 @@ mod execute;
 mod executor;
 mod header;
 mod import;
+mod outside;
 mod requests;
 mod rules;
 mod senders;
@@ -26,15 +27,20 @@ mod trie;
 pub use ancestors::Ancestor;
 pub use body::validate_body;
 pub use decode::{DecodeError, Part, decode_block};
-pub use difficulty::difficulty;
+#[cfg(feature = "cli")]
+pub(crate) use difficulty::difficulty;
 pub use engine::{Engine, Executions};
-pub use error::{BlockError, BodyError, HeaderError, RequestError, Results, TransactionError};
-pub use execute::{ExecutedBlock, Ommer, Rejected, RootAfter, WholeBlock, execute};
+pub use error::{BlockError, BodyError, HeaderError, Phase, RequestError, Results, TransactionError};
+pub use execute::{ExecutedBlock, Ommer, RootAfter, WholeBlock, execute};
 pub use executor::{ParallelBlockExecutor, ParallelBlockExecutorFactory};
-pub use header::{next_excess_blob_gas, validate_header};
+#[cfg(feature = "cli")]
+pub(crate) use header::next_excess_blob_gas;
+pub use header::validate_header;
 pub use import::{Imported, environment, import};
 pub use rules::Rules;
-pub use senders::{recover, sender};
+pub use senders::recover;
+#[cfg(feature = "cli")]
+pub(crate) use senders::sender;
 pub use trie::StateTrie;
 
 /// A block of mainnet's transaction types, as it is gossiped and stored: blobs stay outside.

@@ -19,7 +19,7 @@ use revm::{
     primitives::{B256, Log, b256},
 };
 
-use super::{BlockError, RequestError, Rules};
+use super::{BlockError, Phase, RequestError, Rules};
 
 /// The first topic of the deposit contract's logs.
 const DEPOSIT_EVENT: B256 = b256!("0x649bbc62d0e31342afea4e5cd82d4049e7e1ee912fc0889aa790803be39038c5");
@@ -57,12 +57,17 @@ pub(super) fn collect(
         called.extend([BUILDER_DEPOSIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_EXIT_REQUEST_PREDEPLOY_ADDRESS]);
     }
     for contract in called {
-        let account = evm.db_mut().basic(contract).map_err(|error| BlockError::Outside(error.to_string()))?;
+        let account = evm
+            .db_mut()
+            .basic(contract)
+            .map_err(|error| BlockError::outside(Phase::Requests, error.to_string()))?;
         if account.is_none_or(|account| account.is_empty_code_hash()) {
             return Err(RequestError::NoContract(contract).into());
         }
     }
-    SystemCaller::new(rules).append_post_execution_changes(evm, &mut requests)?;
+    SystemCaller::new(rules)
+        .append_post_execution_changes(evm, &mut requests)
+        .map_err(|error| BlockError::in_phase(Phase::Requests, error))?;
     Ok(requests)
 }
 

@@ -25,7 +25,7 @@ pub fn recover(rules: &Rules, transactions: &[Transaction]) -> Result<Vec<TxEnv>
 /// # Errors
 ///
 /// A signature that the rules do not allow.
-pub fn sender(rules: &Rules, transaction: &Transaction) -> Result<Address, TransactionError> {
+pub(crate) fn sender(rules: &Rules, transaction: &Transaction) -> Result<Address, TransactionError> {
     let legacy_chain_id = transaction.as_legacy().and_then(|legacy| legacy.tx().chain_id);
     if legacy_chain_id.is_some() && !rules.has(EthereumHardfork::SpuriousDragon) {
         return Err(TransactionError::ChainIdTooEarly);

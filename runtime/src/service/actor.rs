@@ -31,6 +31,7 @@ impl Message for Commit {
 
 /// A block that the store has acknowledged.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Committed {
     /// The block.
     pub block: Head,
@@ -130,7 +131,8 @@ impl ExecutionService {
         done
     }
 
-    fn execute(&mut self, job: Job) -> Result<Output, ServiceError> {
+    fn execute(&mut self, mut job: Job) -> Result<Output, ServiceError> {
+        job.arrive();
         let begin = Instant::now();
         let source = self.store.state().map_err(ServiceError::Store)?;
         let output = job.execute(&self.runtime, source);
@@ -138,7 +140,8 @@ impl ExecutionService {
         output
     }
 
-    fn commit(&mut self, job: Job) -> Result<Committed, ServiceError> {
+    fn commit(&mut self, mut job: Job) -> Result<Committed, ServiceError> {
+        let since = job.arrive();
         let _entered = tracing::debug_span!("commit", number = job.block.number).entered();
         let (block, transactions) = (job.block, job.len());
         // Read from the store each time: it alone knows what is acknowledged.
@@ -150,7 +153,7 @@ impl ExecutionService {
         let begin = Instant::now();
         self.store.commit(output.bundle(), block).map_err(ServiceError::Store)?;
         let elapsed = begin.elapsed();
-        observe::committed(elapsed);
+        observe::committed(elapsed, since.elapsed());
         self.statistics.committing += elapsed;
         self.statistics.committed += 1;
         self.statistics.transactions += transactions as u64;

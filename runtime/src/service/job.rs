@@ -1,6 +1,13 @@
 //! What a service is given to do, and what comes out.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
 
 use counterpoint_state::StateSource;
 use revm::{
@@ -11,7 +18,7 @@ use revm::{
 use super::ServiceError;
 #[cfg(feature = "ethereum")]
 use crate::ethereum::{self, ExecutedBlock, Ommer, Rules, WholeBlock};
-use crate::{Block, Mode, Outcome, Runtime, sources::Head};
+use crate::{Block, Mode, Outcome, Runtime, observe, sources::Head};
 
 /// A block for a service, without the state, which the service has.
 #[derive(Clone)]
@@ -20,6 +27,22 @@ pub struct Job {
     pub block: Head,
     work: Work,
     check: Option<Check>,
+    /// Since it was handed to a service.
+    waiting: Option<Arc<Waiting>>,
+}
+
+/// A job's time in a service's mailbox, counted among those that wait until it is dropped.
+struct Waiting {
+    since: Instant,
+    jobs: Arc<AtomicUsize>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Relaxed: a count.
+        let before = self.jobs.fetch_sub(1, Ordering::Relaxed);
+        observe::queued(before - 1);
+    }
 }
 
 /// Says what is wrong with what came out, if anything is.
@@ -108,13 +131,14 @@ impl Job {
             block,
             work: Work::Transactions(Box::new(Transactions { env, cfg, transactions, mode })),
             check: None,
+            waiting: None,
         }
     }
 
     /// A whole block.
     #[cfg(feature = "ethereum")]
     pub fn whole(block: Head, whole: WholeJob) -> Self {
-        Self { block, work: Work::Whole(Box::new(whole)), check: None }
+        Self { block, work: Work::Whole(Box::new(whole)), check: None, waiting: None }
     }
 
     /// Has what comes out checked before it is committed, with the header say: an error is
@@ -122,6 +146,20 @@ impl Job {
     pub fn check(mut self, check: impl Fn(&Output) -> Result<(), String> + Send + Sync + 'static) -> Self {
         self.check = Some(Arc::new(check));
         self
+    }
+
+    /// It is handed to a service, for which so many wait.
+    pub(super) fn wait(mut self, jobs: &Arc<AtomicUsize>) -> Self {
+        // Relaxed: a count.
+        let before = jobs.fetch_add(1, Ordering::Relaxed);
+        observe::queued(before + 1);
+        self.waiting = Some(Arc::new(Waiting { since: Instant::now(), jobs: Arc::clone(jobs) }));
+        self
+    }
+
+    /// The service comes to it. Since when it has waited; a job that was sent to the actor's own address, from now.
+    pub(super) fn arrive(&mut self) -> Instant {
+        self.waiting.take().map_or_else(Instant::now, |waiting| waiting.since)
     }
 
     /// How many transactions it has.

@@ -12,7 +12,7 @@ mod store;
 
 use std::{
     fmt, io,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicUsize, mpsc},
 };
 
 use actix::{Addr, Arbiter, MailboxError, Recipient, Supervisor, dev::ToEnvelope, prelude::SendError};
@@ -84,6 +84,8 @@ impl Default for ServiceSettings {
 pub struct Service {
     address: Addr<ExecutionService>,
     arbiter: Arc<Mutex<Option<Arbiter>>>,
+    /// Jobs that were handed over and not taken up.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Service {
@@ -107,7 +109,7 @@ impl Service {
         });
         // Until then the mailbox is larger.
         started.recv().map_err(|_| io::Error::other("the service's thread ended"))?;
-        Ok(Self { address, arbiter: Arc::new(Mutex::new(Some(arbiter))) })
+        Ok(Self { address, arbiter: Arc::new(Mutex::new(Some(arbiter))), waiting: Arc::default() })
     }
 
     /// The actor's address. `do_send` ignores the mailbox's bound.
@@ -121,7 +123,7 @@ impl Service {
     ///
     /// See [`ServiceError`].
     pub async fn execute(&self, job: Job) -> Result<Arc<Output>, ServiceError> {
-        self.send(Execute(job)).await?
+        self.send(Execute(job.wait(&self.waiting))).await?
     }
 
     /// Executes the next block and commits it. When this returns, the store has it for good.
@@ -130,7 +132,7 @@ impl Service {
     ///
     /// See [`ServiceError`].
     pub async fn commit(&self, job: Job) -> Result<Committed, ServiceError> {
-        self.send(Commit(job)).await?
+        self.send(Commit(job.wait(&self.waiting))).await?
     }
 
     /// As [`commit`](Self::commit), but does not wait: what becomes of it, subscribers hear.
@@ -139,7 +141,7 @@ impl Service {
     ///
     /// [`ServiceError::Full`] or [`ServiceError::Stopped`].
     pub fn try_commit(&self, job: Job) -> Result<(), ServiceError> {
-        self.address.try_send(Commit(job)).map_err(|error| match error {
+        self.address.try_send(Commit(job.wait(&self.waiting))).map_err(|error| match error {
             SendError::Full(_) => ServiceError::Full,
             SendError::Closed(_) => ServiceError::Stopped,
         })

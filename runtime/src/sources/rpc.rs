@@ -85,13 +85,16 @@ struct Node {
 }
 
 impl RpcSource {
-    /// The state after `block` of the node at this URL, on a tokio runtime of the source's own.
+    /// The state after `block` of the node at this URL, on a tokio runtime of the source's own. For `https` it takes the
+    /// feature `rpc-tls`, or one of reqwest's for TLS in the host's own manifest.
     ///
     /// # Errors
     ///
     /// A URL that is none, or a thread that the system refuses.
     pub fn connect(url: &str, block: BlockId, settings: RpcSettings) -> io::Result<Self> {
         let url = url.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        #[cfg(feature = "rpc-tls")]
+        provide_cryptography();
         let provider: RootProvider = RootProvider::new_http(url);
         let node = Node::new(provider.erased(), block, settings);
         Ok(Self(Batched::new(node, settings.limits)?))
@@ -106,6 +109,15 @@ impl RpcSource {
         settings: RpcSettings,
     ) -> Self {
         Self(Batched::on(handle, Node::new(provider.erased(), block, settings), settings.limits))
+    }
+}
+
+/// The client has none of its own: the process's, and where it has none, ring's from here on.
+#[cfg(feature = "rpc-tls")]
+fn provide_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
@@ -181,6 +193,10 @@ impl Node {
         })
     }
 }
+
+// Named for its feature: the client is alloy-provider's.
+#[cfg(feature = "rpc-tls")]
+use reqwest as _;
 
 /// What becomes of a key.
 type Call<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;

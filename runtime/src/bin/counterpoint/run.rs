@@ -25,7 +25,7 @@ use counterpoint::{
         redb::{RedbStore, StoreError, read_genesis},
     },
 };
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -34,8 +34,11 @@ use crate::{inputs, output::Output, replay::MOST_WORKERS};
 /// Blocks that are read ahead.
 const AHEAD: usize = 4;
 
-/// Upper bounds of the histograms' buckets, in seconds.
-const BUCKETS: [f64; 12] = [1e-5, 1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+/// Upper bounds of the buckets of histograms of times, in seconds.
+const SECONDS: [f64; 12] = [1e-5, 1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+
+/// Upper bounds of the buckets of histograms of counts.
+const COUNTS: [f64; 8] = [0.0, 1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
 
 /// Execute blocks in order on a store on disk, and commit each.
 ///
@@ -148,7 +151,11 @@ fn start(arguments: &Arguments, output: &mut Output) -> Result<(), RunError> {
     }
     if let Some(address) = arguments.metrics {
         // With a thread of its own, since no runtime runs here.
-        PrometheusBuilder::new().set_buckets(&BUCKETS)?.with_http_listener(address).install()?;
+        PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+            .set_buckets_for_metric(Matcher::Prefix("counterpoint_block_".to_owned()), &COUNTS)?
+            .with_http_listener(address)
+            .install()?;
     }
     let options = ChainOptions {
         t8n: t8n::Options {

@@ -20,6 +20,7 @@ use super::{
     header::Header,
     transaction,
 };
+use crate::ethereum::Ommer;
 
 /// Parses a block file; `number` is set as soon as the block's number is known.
 pub(super) fn parse(json: &[u8], number: &mut Option<u64>) -> Result<BlockFile, Problem> {
@@ -45,7 +46,11 @@ pub(super) fn parse(json: &[u8], number: &mut Option<u64>) -> Result<BlockFile, 
     let transactions: Vec<_> =
         transactions.map(|(index, json)| transaction::parse(json, index)).collect::<Result<_, _>>()?;
     let withdrawals = block.json("withdrawals").map(|_| parse_withdrawals(&block)).transpose()?;
-    let ommers = block.json("uncles").and_then(Value::as_array).map_or(0, Vec::len);
+    let ommer_hashes = match block.json("uncles") {
+        Some(_) => block.list::<B256>("uncles")?,
+        None => Vec::new(),
+    };
+    let ommers = file.ommers.as_ref().map(|list| parse_ommers(list, &ommer_hashes)).transpose()?;
     if !file.has_state {
         return Err(missing("preState").into());
     }
@@ -57,7 +62,25 @@ pub(super) fn parse(json: &[u8], number: &mut Option<u64>) -> Result<BlockFile, 
         }
     }
     let (transactions, source) = (transactions.into(), Arc::new(file.source));
-    Ok(BlockFile { header, transactions, withdrawals, ommers, source })
+    Ok(BlockFile { header, transactions, withdrawals, ommer_count: ommer_hashes.len(), ommers, source })
+}
+
+/// The ommers whose hashes the block names, in that order.
+fn parse_ommers(list: &Value, hashes: &[B256]) -> Result<Vec<Ommer>, FieldError> {
+    let object = serde_json::json!({ "ommers": list });
+    let fields = Fields::new(&object, Place::File, "")?;
+    let list = fields.array("ommers")?;
+    if list.len() != hashes.len() {
+        return Err(fields.error("ommers", Reason::Count { expected: hashes.len(), found: list.len() }));
+    }
+    let parse = |(index, (json, expected)): (usize, (&Value, &B256))| {
+        let fields = Fields::new(json, Place::Ommer(index), "ommers")?;
+        if let Some(hash) = fields.optional::<B256>("hash")?.filter(|hash| hash != expected) {
+            return Err(fields.error("hash", Reason::OtherHash { expected: *expected, found: hash }));
+        }
+        Ok(Ommer { beneficiary: fields.get("miner")?, number: fields.get("number")? })
+    };
+    list.iter().zip(hashes).enumerate().map(parse).collect()
 }
 
 fn parse_withdrawals(block: &Fields<'_>) -> Result<Vec<Withdrawal>, FieldError> {
@@ -78,6 +101,7 @@ fn parse_withdrawals(block: &Fields<'_>) -> Result<Vec<Withdrawal>, FieldError> 
 struct Contents {
     block: Option<Value>,
     block_hashes: Option<Value>,
+    ommers: Option<Value>,
     source: MemorySource,
     has_state: bool,
     /// A wrong account: serde's errors cannot carry it.
@@ -130,6 +154,7 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
             match key.as_ref() {
                 "block" => self.0.block = Some(map.next_value()?),
                 "blockHashes" => self.0.block_hashes = Some(map.next_value()?),
+                "ommers" => self.0.ommers = map.next_value()?,
                 "preState" => {
                     map.next_value_seed(StateSeed(self.0))?;
                     self.0.has_state = true;

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use revm::primitives::Address;
+use revm::primitives::{Address, B256};
 
 /// A block file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,8 @@ pub enum Place {
     Transaction(usize),
     /// A withdrawal, by its place in the block, from 0.
     Withdrawal(usize),
+    /// An ommer, by its place in the block, from 0.
+    Ommer(usize),
     /// An account in `preState`.
     Account(Address),
 }
@@ -89,6 +91,7 @@ impl fmt::Display for Place {
             Self::Header => f.write_str("header: "),
             Self::Transaction(index) => write!(f, "transaction {index}: "),
             Self::Withdrawal(index) => write!(f, "withdrawal {index}: "),
+            Self::Ommer(index) => write!(f, "ommer {index}: "),
             Self::Account(address) => write!(f, "preState: account {address}: "),
         }
     }
@@ -125,6 +128,22 @@ pub enum Reason {
         expected: usize,
         /// How many it has.
         found: usize,
+    },
+    /// It is a list of the wrong length.
+    #[error("expected {expected} of them, found {found}")]
+    Count {
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// It is not the one that the block names.
+    #[error("the block names {expected}, not {found}")]
+    OtherHash {
+        /// What the block says.
+        expected: B256,
+        /// What was found.
+        found: B256,
     },
     /// It is a number that does not fit.
     #[error("{value:?} does not fit into {bits} bits")]

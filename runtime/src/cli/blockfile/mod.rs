@@ -2,7 +2,8 @@
 //!
 //! A file is one object of three keys. `block` is a node's answer to `eth_getBlockByNumber(number, true)`;
 //! `preState` maps an address to `{balance, nonce, code, storage}` before the block; `blockHashes` maps the
-//! number of an ancestor to its hash. Numbers are `0x` hex quantities.
+//! number of an ancestor to its hash. Numbers are `0x` hex quantities. A fourth one, `ommers`, may list the headers of the
+//! block's ommers, as `eth_getUncleByBlockHashAndIndex` gives them: before the merge their miners are rewarded.
 
 mod contents;
 mod error;
@@ -32,7 +33,7 @@ pub use self::{
     write::{HeaderResults, to_json},
 };
 use super::forks;
-use crate::{Block, Mode};
+use crate::{Block, Mode, ethereum::Ommer};
 
 /// Every gzip member begins with these.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -49,8 +50,10 @@ pub struct BlockFile {
     pub transactions: Arc<[TxEnv]>,
     /// The block's withdrawals, where the fork has them.
     pub withdrawals: Option<Vec<Withdrawal>>,
-    /// How many ommers the block has, whose headers are not in the file.
-    pub ommers: usize,
+    /// How many ommers the block has.
+    pub ommer_count: usize,
+    /// The ommers, if the file has their headers.
+    pub ommers: Option<Vec<Ommer>>,
     /// The state before the block.
     pub source: Arc<MemorySource>,
 }

@@ -4,6 +4,7 @@
 //! whatever moment, the store is as the last commit that returned left it, or as the one under way would have. Reads go
 //! through [snapshots](RedbStore::snapshot), which later commits do not change.
 
+mod create;
 mod error;
 mod genesis;
 mod snapshot;
@@ -49,8 +50,11 @@ impl RedbStore {
     /// A file that is no store, is of another format, is open elsewhere or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
-        let database = Database::create(&path)
-            .map_err(|cause| StoreError::Open { path: path.clone(), cause: Box::new(cause.into()) })?;
+        let failed = |cause: redb::Error| StoreError::Open { path: path.clone(), cause: Box::new(cause) };
+        if !path.exists() {
+            create::create(&path).map_err(failed)?;
+        }
+        let database = Database::create(&path).map_err(|cause| failed(cause.into()))?;
         let store = Self { database, path };
         let transaction = store.begin()?;
         {
