@@ -221,7 +221,7 @@ fn mailboxes(criterion: &mut Criterion) {
 fn block(pauses: bool) -> BlockState {
     let workload = Mix::IndependentTransfers.build(&Knobs { transactions: 1, ..Knobs::default() });
     let chaos = pauses.then(|| Chaos::pausing_everywhere(None));
-    let transactions = workload.transactions.into();
+    let transactions: Arc<[_]> = workload.transactions.into();
     let source = Arc::new(workload.source);
     let range = 0..transactions.len();
     BlockState::new(workload.env, workload.cfg, transactions, range, source, 1, Arena::new, chaos, || ())
