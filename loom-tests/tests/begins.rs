@@ -82,6 +82,11 @@ impl Shared {
     fn send_begins(&self, queue: &mut Queue, arena: &'static Arena) {
         for index in self.first..=self.last() {
             let may_begin = self.mailbox.send(arena.alloc(Letter::new(index)));
+            if may_begin {
+                // The router is the receiver until it has noted it.
+                // SAFETY: as in `execute`.
+                self.executed.with_mut(|executed| unsafe { &mut *executed }.reserve(1));
+            }
             self.begins.note(index, !may_begin);
         }
         if !mutated("route-without-drain") {
