@@ -273,6 +273,43 @@ impl Execution {
         true
     }
 
+    /// A slot that is not any more what the incarnation saw of it, and the transaction that wrote it, as far as that is
+    /// known.
+    pub fn misled(&self) -> Option<(Address, U256, Option<u32>)> {
+        self.slots.iter().find_map(|read| {
+            let account = &self.accounts[read.account as usize];
+            let stored = account.actor.cells.has_source_storage(self.index);
+            let writer = match read.cell.view(self.index, account.view.wiped, stored) {
+                SlotView::Value(value, _) if value == read.value => return None,
+                SlotView::Value(_, writer) => (writer > 0).then_some(writer),
+                SlotView::Blocked(version) => Some(version.index()),
+                SlotView::Unloaded => None,
+            };
+            Some((account.actor.address, read.slot, writer))
+        })
+    }
+
+    /// Announces that the transaction will write these slots, before it begins. Returns whether an earlier one has
+    /// announced one of them and has not written it.
+    pub fn announce(
+        &mut self,
+        block: &BlockState,
+        slots: &[(Address, U256)],
+        worker: &WorkerContext,
+    ) -> bool {
+        let mut waits = false;
+        for (address, slot) in slots {
+            let actor = block.actor(*address, worker);
+            let cell = block.directory().slot(actor, *slot, worker.arena);
+            let entry = cell.versions.entry(self.index, worker.arena);
+            let written = Written { word: entry.common(), readers: &cell.readers, fields: Fields::SLOT };
+            let hop = Hop { address: *address, selector: Selector::default() };
+            self.expect(written, None, hop);
+            waits |= matches!(cell.view(self.index, 0, true), SlotView::Blocked(_));
+        }
+        waits
+    }
+
     pub(crate) fn note_slot(
         &mut self,
         account: usize,

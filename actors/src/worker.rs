@@ -34,6 +34,8 @@ pub struct Counters {
     pub predicted: Counter,
     /// Nanoseconds that executing took what was not in vain, all workers' together: one adds, another takes back.
     pub useful: Counter,
+    /// Since when this worker is executing something, in nanoseconds from the block's begin; 0: it is not.
+    pub running: Counter,
     /// Times that a fiber could not go on without an account that an earlier transaction writes.
     pub account_waits: Counter,
     /// The same for a storage slot.
@@ -60,6 +62,13 @@ impl Counter {
     pub fn increment(&self) {
         // Relaxed: a count.
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Sets it. For the owning worker only.
+    #[inline]
+    pub fn set(&self, number: u64) {
+        // Relaxed: a count.
+        self.0.store(number, Ordering::Relaxed);
     }
 
     /// Adds, wrapping. For the owning worker only.

@@ -43,6 +43,7 @@ mod building;
 #[doc(hidden)]
 pub mod cli;
 mod commit;
+mod conflicts;
 mod control;
 #[cfg(feature = "ethereum")]
 pub mod ethereum;

@@ -13,7 +13,7 @@ use counterpoint_actors::Chaos;
 const SAMPLE: u32 = 24;
 
 /// It pays if at least this share of them neither waited nor was executed again, in percent.
-const UNTROUBLED: u32 = 25;
+const UNTROUBLED: u32 = 12;
 
 /// The clock is looked at once in so many transactions, and what was done is summed up when at least so much time has
 /// passed.

@@ -1,6 +1,10 @@
 //! One block in execution, as its workers share it.
 
-use std::{cell::UnsafeCell, fmt, time::Instant};
+use std::{
+    cell::UnsafeCell,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
@@ -11,7 +15,8 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    begins::Begins, commit::Committer, input::Mode, outcome::ExecuteError, pace::Work, presence::Presence,
+    begins::Begins, commit::Committer, conflicts::Slot, input::Mode, outcome::ExecuteError, pace::Work,
+    presence::Presence,
 };
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
@@ -24,6 +29,8 @@ pub(crate) struct Body {
     pub(crate) execution: Option<Box<Execution>>,
     /// The versions that it has in the cells.
     pub(crate) written: Vec<Written>,
+    /// Slots that it was expected to write when it began.
+    pub(crate) expected: Vec<Slot>,
     /// Credits must not be deferred: they overflowed.
     pub(crate) exact: bool,
     /// The sender's next transaction was let go.
@@ -71,8 +78,10 @@ pub(crate) struct BlockRun {
     fibers: CachePadded<AtomicU32>,
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
-    /// Whether some transactions are timed.
+    /// Whether transactions are timed.
     is_timed: bool,
+    /// What their times count from.
+    begin: Instant,
     pub(crate) mode: Mode,
 }
 
@@ -117,17 +126,13 @@ fn new_queues(workers: usize) -> Queues {
     (queues, stealers)
 }
 
-impl Body {
-    /// Adds what was watched.
-    pub(crate) fn took(&mut self, watch: Watch) {
-        if let Some((begin, weight)) = watch {
-            self.took += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX) * weight;
-        }
-    }
-}
-
 /// When a piece of an execution began, and for how many like it that stands; `None` where it is not worth knowing.
-type Watch = Option<(Instant, u64)>;
+pub(crate) type Watch = Option<(Instant, u64)>;
+
+/// A time in nanoseconds.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
 
 impl BlockRun {
     /// For the state's transactions; those before them are final, and the committer has them. `early` are to begin first.
@@ -163,6 +168,7 @@ impl BlockRun {
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
             fibers: CachePadded::default(),
             is_timed,
+            begin: Instant::now(),
             failure: Mutex::new(None),
             limits,
             mode,
@@ -278,18 +284,6 @@ impl BlockRun {
         self.frontier.passed() + 1 == index
     }
 
-    /// A piece of a transaction's execution begins. Of plain transfers, which are all alike, some stand for the others: to
-    /// look at the clock takes a while.
-    pub(crate) fn watch(&self, index: u32) -> Watch {
-        if !self.is_timed {
-            None
-        } else if !self.state.looks_plain(index) {
-            Some((Instant::now(), 1))
-        } else {
-            index.is_multiple_of(PLAIN).then(|| (Instant::now(), u64::from(PLAIN)))
-        }
-    }
-
     /// What was done by the time that this transaction is final.
     pub(crate) fn work_after(&self, index: u32) -> Work {
         let next = index + 1..=self.last().min(index.saturating_add(NEXT));
@@ -389,6 +383,30 @@ impl<'a> Visit<'a> {
     fn queue(&self) -> &Deque<u32> {
         // SAFETY: only this visit acts as this worker.
         unsafe { &*self.run.queues[self.worker].get() }
+    }
+
+    /// A piece of a transaction's execution begins. Of plain transfers, which are all alike, some stand for the others: to
+    /// look at the clock takes a while.
+    pub(crate) fn watch(&self, index: u32) -> Watch {
+        let run = self.run;
+        let weight = match run.is_timed {
+            false => return None,
+            true if !run.state.looks_plain(index) => 1,
+            true if index.is_multiple_of(PLAIN) => PLAIN,
+            true => return None,
+        };
+        let now = Instant::now();
+        // Never 0, which means that nothing runs.
+        self.context.counters.running.set(nanoseconds(now - run.begin) | 1);
+        Some((now, u64::from(weight)))
+    }
+
+    /// It has come to its end; adds to what it took.
+    pub(crate) fn watched(&self, watch: Watch, body: &mut Body) {
+        if let Some((begin, weight)) = watch {
+            self.context.counters.running.set(0);
+            body.took += nanoseconds(begin.elapsed()) * weight;
+        }
     }
 
     /// Enqueues a transaction whose word this worker just made ready.

@@ -7,6 +7,7 @@ use counterpoint_actors::{
 use counterpoint_state::{Arena, WaitWord, Waiter, sync::Mutex};
 
 use crate::{
+    conflicts::{Conflicts, Slot},
     longest::{LongCalls, Timing},
     outcome::ExecuteError,
     run::Visit,
@@ -45,6 +46,8 @@ pub(crate) struct Store {
     arenas: Mutex<Vec<Arena>>,
     /// What took long in earlier blocks.
     pub(crate) long_calls: LongCalls,
+    /// What was fought over in earlier blocks.
+    pub(crate) conflicts: Conflicts,
     /// Arenas of finished blocks, to be emptied.
     used: Mutex<Vec<Arena>>,
 }
@@ -134,6 +137,13 @@ impl Kit {
     }
 }
 
+/// Whether an incarnation has changed a slot.
+fn wrote(execution: &Execution, (address, slot): Slot) -> bool {
+    let End::Executed(executed) = &execution.end else { return false };
+    let account = executed.state.get(&address);
+    account.and_then(|account| account.storage.get(&slot)).is_some_and(|slot| slot.is_changed())
+}
+
 impl Visit<'_> {
     /// Does one piece of work. `false`: there is none.
     pub(crate) fn step(&mut self, kit: &mut Kit, store: &Store) -> bool {
@@ -218,6 +228,13 @@ impl Visit<'_> {
         }
         estimate(&body.written);
         body.useless = false;
+        if let Some(execution) = &body.execution
+            && let Some((address, slot, writer)) = execution.misled()
+        {
+            for index in [Some(index), writer].into_iter().flatten() {
+                store.conflicts.learn(self.run.state.transaction(index), (address, slot));
+            }
+        }
         if let Some(execution) = body.execution.take() {
             kit.keep_execution(execution);
         }
@@ -243,8 +260,26 @@ impl Visit<'_> {
         body.loads = 0;
         (body.took, body.useful) = (0, 0);
         let mut execution = kit.execution();
-        self.context.counters.incarnations.increment();
 
+        if incarnation == 0 && !on_final_state && !run.state.looks_plain(index) && !run.state.is_deferred() {
+            body.expected = store.conflicts.of(run.state.transaction(index));
+            if !body.expected.is_empty() {
+                execution.reset(index, incarnation, on_final_state, body.exact);
+                if execution.announce(&run.state, &body.expected, &self.context) {
+                    // Another one writes what this one will read.
+                    execution.abandon(&mut body.written);
+                    estimate(&body.written);
+                    body.waited = true;
+                    kit.keep_execution(execution);
+                    if reserved {
+                        self.release_fiber();
+                    }
+                    return self.defer(index);
+                }
+                execution.abandon(&mut body.written);
+            }
+        }
+        self.context.counters.incarnations.increment();
         if on_final_state || (!reserved && run.state.looks_plain(index)) {
             if reserved {
                 self.release_fiber();
@@ -252,9 +287,9 @@ impl Visit<'_> {
             execution.reset(index, incarnation, on_final_state, body.exact);
             self.disturb(&mut execution);
             let timing = Timing::of(run.state.transaction(index), &store.long_calls);
-            let watch = run.watch(index);
+            let watch = self.watch(index);
             run_inline(&mut kit.executor, &run.state, &mut execution, self.context);
-            body.took(watch);
+            self.watched(watch, body);
             timing.ended(&execution);
             if !matches!(execution.end, End::MustWait) {
                 self.context.counters.fiberless.increment();
@@ -290,11 +325,11 @@ impl Visit<'_> {
         execution.reset(index, incarnation, on_final_state, body.exact);
         self.disturb(&mut execution);
         let timing = Timing::of(run.state.transaction(index), &store.long_calls);
-        let watch = run.watch(index);
+        let watch = self.watch(index);
         // SAFETY: the fiber is idle, and the block is kept alive by whoever runs it: a fiber that is still
         // suspended when the block is given up is cancelled before.
         let yielded = unsafe { fiber.run(&run.state, execution, self.context) };
-        body.took(watch);
+        self.watched(watch, body);
         if let Ok(Yielded::Done(execution)) = &yielded {
             timing.ended(execution);
         }
@@ -309,10 +344,10 @@ impl Visit<'_> {
     }
 
     fn resume(&mut self, index: u32, mut fiber: Fiber, kit: &mut Kit, store: &Store) {
-        let watch = self.run.watch(index);
+        let watch = self.watch(index);
         let yielded = fiber.resume(self.context);
         // SAFETY: the caller owns the transaction.
-        unsafe { self.run.body(index) }.took(watch);
+        self.watched(watch, unsafe { self.run.body(index) });
         self.yielded(index, fiber, yielded, kit, store);
     }
 
@@ -351,10 +386,10 @@ impl Visit<'_> {
                     return self.run.fail(ExecuteError::Panic { index, message });
                 }
             }
-            let watch = self.run.watch(index);
+            let watch = self.watch(index);
             yielded = fiber.resume(self.context);
             // SAFETY: the caller owns the transaction.
-            unsafe { self.run.body(index) }.took(watch);
+            self.watched(watch, unsafe { self.run.body(index) });
         }
     }
 
@@ -440,6 +475,11 @@ impl Visit<'_> {
             End::Doomed | End::MustWait | End::Cancelled | End::Unfinished => {
                 let message = format!("transaction {position}: {:?} on final state", execution.end);
                 return run.fail(ExecuteError::Internal(message));
+            }
+        }
+        for slot in body.expected.drain(..) {
+            if !wrote(&execution, slot) {
+                store.conflicts.unlearn(run.state.transaction(index), slot);
             }
         }
         body.execution = Some(execution);
