@@ -428,13 +428,17 @@ impl Runtime {
         drop(span);
 
         let failure = run.take_failure();
-        // SAFETY: the block is done. Whoever still drains the frontier finds that, and commits nothing.
-        let committer = std::mem::replace(unsafe { run.committer() }, Committer::new(0, false, None));
-        add_counters(statistics, &run);
-        if failure.is_some() || run.state.is_deferred() || committer.transactions.len() < range.end {
-            // Parked fibers are left, or scouts on their way.
+        if failure.is_some() {
+            // Who gave the block up may have done so while another worker commits.
             self.pool.give_up(&run, kit);
         }
+        // SAFETY: the block is done. Nobody is there, or the drainer of the frontier ended it, and commits no more.
+        let committer = std::mem::replace(unsafe { run.committer() }, Committer::new(0, false, None));
+        if failure.is_none() && (run.state.is_deferred() || committer.transactions.len() < range.end) {
+            // Scouts are on their way, or parked fibers are left.
+            self.pool.give_up(&run, kit);
+        }
+        add_counters(statistics, &run);
         run.presence.release();
         if let Some(run) = Arc::into_inner(run) {
             self.pool.store.put_arenas(run.into_state().into_arenas().take(workers), shared);
