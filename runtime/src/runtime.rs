@@ -140,9 +140,9 @@ impl Builder {
 
     /// How many of a block's transactions are executed one after the other by the calling thread before the workers
     /// share the rest, to its end; 0 sends everything through the parallel machinery, for tests and measurements of it.
-    /// Results are the same. Default: decided block by block, and again where parallel execution does not pay, so that a block that has nothing to gain from more
-    /// workers costs what sequential execution costs. A block whose source answers later is shared from its
-    /// first transaction on.
+    /// Results are the same. Default: decided block by block, and again where parallel execution does not pay, so that
+    /// a block that has nothing to gain from more workers costs what sequential execution costs. A block whose source
+    /// answers later is shared from its first transaction on.
     pub fn serial_prefix(mut self, transactions: usize) -> Self {
         self.serial_prefix = Some(transactions);
         self
