@@ -8,7 +8,7 @@ use alloy_eips::{
 use alloy_hardforks::EthereumHardfork as Fork;
 use alloy_primitives::B64;
 
-use super::{Ancestor, HeaderError, Rules, difficulty};
+use super::{Ancestor, HeaderError, Rules, difficulty::difficulty};
 
 /// No block may have less gas.
 const LEAST_GAS_LIMIT: u64 = 5_000;
