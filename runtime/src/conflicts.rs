@@ -26,8 +26,13 @@ const SLOTS: usize = 4;
 /// Kinds of calls that are remembered.
 const CALLS: usize = 8_192;
 
-/// A slot that was not written so many times in a row is forgotten.
-const MISSES: u8 = 2;
+/// A slot is announced if its score is at least this. Each time that a call was misled by it, or has announced and
+/// written it, counts one, up to a bound; each time that it was announced and not written counts this much less. Who
+/// announces what others of its kind seldom write makes them wait in vain.
+const LEAST: i32 = 2;
+const MOST: i32 = 8;
+const MISS: i32 = 3;
+const WORST: i32 = -10_000;
 
 /// Arguments that are looked at.
 const ARGUMENTS: usize = 8;
@@ -44,7 +49,7 @@ pub(crate) struct Conflicts {
 #[derive(Debug)]
 struct Remembered {
     slot: Slot,
-    misses: u8,
+    score: i32,
 }
 
 impl Conflicts {
@@ -56,7 +61,8 @@ impl Conflicts {
         }
         let Some(call) = self.call(transaction) else { return Vec::new() };
         let calls = self.calls.read();
-        calls.get(&call).map(|slots| slots.iter().map(|at| at.slot).collect()).unwrap_or_default()
+        let Some(slots) = calls.get(&call) else { return Vec::new() };
+        slots.iter().filter(|at| at.score >= LEAST).map(|at| at.slot).collect()
     }
 
     /// This transaction wrote or read a slot that another one wrote at the same time.
@@ -68,25 +74,28 @@ impl Conflicts {
         }
         let slots = calls.entry(call).or_default();
         if let Some(known) = slots.iter_mut().find(|at| at.slot == slot) {
-            known.misses = 0;
+            known.score = (known.score + 1).min(MOST);
         } else if slots.len() < SLOTS {
-            slots.push(Remembered { slot, misses: 0 });
+            slots.push(Remembered { slot, score: 1 });
         }
         // Relaxed: a hint.
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// This transaction has not written a slot that it was expected to write.
-    pub(crate) fn unlearn(&self, transaction: &TxEnv, slot: Slot) {
+    /// Whether this transaction has written a slot that it had announced.
+    pub(crate) fn judge(&self, transaction: &TxEnv, slot: Slot, written: bool) {
         let Some(call) = self.call(transaction) else { return };
-        let mut calls = self.calls.write();
-        let Some(slots) = calls.get_mut(&call) else { return };
-        for at in slots.iter_mut().filter(|at| at.slot == slot) {
-            at.misses += 1;
+        let is_at = |at: &&Remembered| at.slot == slot;
+        if written {
+            // Mostly there is nothing to change.
+            let calls = self.calls.read();
+            if calls.get(&call).and_then(|slots| slots.iter().find(is_at)).is_none_or(|at| at.score == MOST) {
+                return;
+            }
         }
-        slots.retain(|at| at.misses < MISSES);
-        if slots.is_empty() {
-            calls.remove(&call);
+        let mut calls = self.calls.write();
+        if let Some(at) = calls.get_mut(&call).and_then(|slots| slots.iter_mut().find(|at| at.slot == slot)) {
+            at.score = (at.score + if written { 1 } else { -MISS }).clamp(WORST, MOST);
         }
     }
 
@@ -139,7 +148,8 @@ mod tests {
     fn calls_are_alike_up_to_amounts_and_the_sender() {
         let conflicts = Conflicts::default();
         let first = call(1, &[word(9), U256::from(1_000), word(1)]);
-        assert!(conflicts.of(&first).is_empty());
+        conflicts.learn(&first, SLOT);
+        assert!(conflicts.of(&first).is_empty(), "once is chance");
         conflicts.learn(&first, SLOT);
         assert_eq!(conflicts.of(&first)[..], [SLOT]);
         assert_eq!(conflicts.of(&call(2, &[word(9), U256::from(2_000), word(2)]))[..], [SLOT]);
@@ -150,17 +160,32 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_come_is_forgotten() {
+    fn what_seldom_comes_is_not_announced() {
         let conflicts = Conflicts::default();
         let call = call(1, &[word(9)]);
-        conflicts.learn(&call, SLOT);
-        conflicts.unlearn(&call, SLOT);
-        conflicts.learn(&call, SLOT);
-        conflicts.unlearn(&call, SLOT);
+        conflicts.judge(&call, SLOT, false);
+        for _ in 0..100 {
+            conflicts.learn(&call, SLOT);
+        }
+        conflicts.judge(&call, SLOT, false);
+        conflicts.judge(&call, SLOT, false);
         assert_eq!(conflicts.of(&call)[..], [SLOT]);
-        conflicts.unlearn(&call, SLOT);
+        conflicts.judge(&call, SLOT, false);
         assert!(conflicts.of(&call).is_empty());
-        conflicts.unlearn(&call, SLOT);
+        for _ in 0..100 {
+            conflicts.judge(&call, SLOT, true);
+        }
+        // A miss now and then does no harm.
+        for number in 0..100 {
+            conflicts.judge(&call, SLOT, number % 5 > 0);
+            assert_eq!(conflicts.of(&call)[..], [SLOT]);
+        }
+        // Half of the time does.
+        for number in 0..100 {
+            conflicts.judge(&call, SLOT, number % 2 > 0);
+        }
+        conflicts.learn(&call, SLOT);
+        assert!(conflicts.of(&call).is_empty());
     }
 
     #[test]
@@ -177,6 +202,7 @@ mod tests {
         assert!(conflicts.calls.read().len() <= CALLS);
         let one = call(1, &[]);
         for number in 0..10 {
+            conflicts.learn(&one, (Address::ZERO, U256::from(number)));
             conflicts.learn(&one, (Address::ZERO, U256::from(number)));
         }
         assert_eq!(conflicts.of(&one).len(), SLOTS);

@@ -22,7 +22,7 @@ const STRETCH: Duration = Duration::from_millis(2);
 
 /// It pays if executing the transactions takes at least this share of the time that goes by, in percent, on one worker
 /// as on all. More than 100, since the same transactions take less where there are no cells.
-const BUSY: u128 = 125;
+const BUSY: u128 = 112;
 
 /// It does not pay if that is missed so often in a row.
 const IDLE: u32 = 2;

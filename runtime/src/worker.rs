@@ -478,9 +478,7 @@ impl Visit<'_> {
             }
         }
         for slot in body.expected.drain(..) {
-            if !wrote(&execution, slot) {
-                store.conflicts.unlearn(run.state.transaction(index), slot);
-            }
+            store.conflicts.judge(run.state.transaction(index), slot, wrote(&execution, slot));
         }
         body.execution = Some(execution);
         body.useful = body.took;
