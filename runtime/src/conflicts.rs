@@ -200,7 +200,7 @@ mod tests {
             conflicts.learn(&other, SLOT);
         }
         assert!(conflicts.calls.read().len() <= CALLS);
-        let one = call(1, &[]);
+        let (conflicts, one) = (Conflicts::default(), call(1, &[]));
         for number in 0..10 {
             conflicts.learn(&one, (Address::ZERO, U256::from(number)));
             conflicts.learn(&one, (Address::ZERO, U256::from(number)));

@@ -3,9 +3,11 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    io,
     path::{Path, PathBuf},
     process,
+    // Seam: a number for a file's name.
     sync::atomic::{AtomicU64, Ordering},
 };
 
