@@ -79,6 +79,12 @@ impl Plan {
         }
     }
 
+    /// What was done before the transaction at `index` cannot be a source for others. To find that out takes a look at all of
+    /// it, so it is asked again when twice as much was done.
+    pub(crate) fn put_off(&mut self, index: usize) {
+        (self.may_share, self.from) = (true, Some((index * 2).max(index + 1)));
+    }
+
     /// Whether the transactions from `index` on, counted from 0, are worth more than one worker. To be asked before
     /// each transaction.
     pub(crate) fn shares(&mut self, transactions: &[TxEnv], index: usize) -> bool {
@@ -222,6 +228,19 @@ mod tests {
         plan.begin -= Duration::from_millis(1);
         assert!(!plan.shares(&block, 99), "a single one is left");
         assert!(!plan.shares(&block, 50), "it was decided before");
+    }
+
+    #[test]
+    fn what_is_put_off_is_asked_again_when_twice_as_much_was_done() {
+        let block: Vec<_> = (0..100).map(|sender| from(sender, 1_000_000)).collect();
+        let mut plan = Plan::sharing_from(3);
+        assert!(plan.shares(&block, 3));
+        plan.put_off(3);
+        assert!(!plan.shares(&block, 5));
+        assert!(plan.shares(&block, 6));
+        plan.put_off(0);
+        assert!(!plan.shares(&block, 0));
+        assert!(plan.shares(&block, 1));
     }
 
     #[test]

@@ -295,6 +295,9 @@ impl Runtime {
                 done = serial::execute(block, done, kit, &mut committer, &control, |index, changeset| {
                     if plan.shares(&block.transactions, index) {
                         prefix = changeset.freeze(Arc::clone(&block.source));
+                        if prefix.is_none() {
+                            plan.put_off(index);
+                        }
                     }
                     prefix.is_none()
                 })?;
