@@ -4,6 +4,7 @@
 //! block goes through `t8n` at 1, 2 and 8 workers and in chaos mode; what comes out is compared field by field. One block
 //! in four is then executed again without the transactions that were rejected, from the RLP that `t8n` wrote.
 
+mod answers;
 mod block;
 mod compare;
 mod forks;
@@ -27,10 +28,11 @@ use counterpoint::{
 };
 use serde_json::{Value, json};
 
+use answers::Answers;
 use block::Block;
 use compare::{Counts, Difference};
 use forks::{FORKS, Fork};
-use oracle::{Daemon, OracleError};
+use oracle::{Oracle, OracleError};
 
 /// Compares Counterpoint with the execution specification on random contended blocks.
 #[derive(Debug, Parser)]
@@ -41,6 +43,9 @@ struct Arguments {
     /// Where the daemon works and where blocks that differ are left.
     #[arg(long, value_name = "FOLDER", default_value = "target/specification")]
     folder: PathBuf,
+    /// Where the specification's answers are kept for the next run with the same blocks [default: they are not].
+    #[arg(long, value_name = "FOLDER")]
+    answers: Option<PathBuf>,
     /// Blocks of each fork.
     #[arg(long, default_value_t = 8)]
     blocks: u64,
@@ -63,6 +68,9 @@ struct Arguments {
 
 /// One block in so many is executed again: the specification takes its time.
 const AGAIN: u64 = 4;
+
+/// After so many blocks of each fork a run says how far it is.
+const ROUNDS: u64 = 20;
 
 /// What ends the run.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +140,8 @@ struct Run {
     arguments: Arguments,
     forks: Vec<&'static Fork>,
     seed: u64,
+    start: Instant,
+    answers: Option<Answers>,
     next: AtomicUsize,
     failed: AtomicBool,
 }
@@ -142,7 +152,8 @@ type Table = Vec<Counts>;
 impl Run {
     /// One thread's part of the blocks.
     fn work(&self, job: usize) -> Result<Table, Failure> {
-        let daemon = Daemon::start(&self.arguments.oracle, &self.arguments.folder, job)?;
+        let Arguments { oracle, folder, .. } = &self.arguments;
+        let oracle = Oracle::new(oracle, folder, job, self.answers.as_ref());
         let mut table = vec![Counts::default(); self.forks.len()];
         let ways = Ways::new(self.seed)?;
         while !self.failed.load(Ordering::Relaxed) {
@@ -152,7 +163,10 @@ impl Run {
             if round as u64 >= self.arguments.blocks {
                 break;
             }
-            let counts = self.check(self.forks[fork], self.seed.wrapping_add(round as u64), &daemon, &ways);
+            if fork == 0 && round > 0 && (round as u64).is_multiple_of(ROUNDS) {
+                println!("{round} blocks of each fork, {:.0} s", self.start.elapsed().as_secs_f64());
+            }
+            let counts = self.check(self.forks[fork], self.seed.wrapping_add(round as u64), &oracle, &ways);
             match counts {
                 Ok(counts) => table[fork] += counts,
                 Err(failure) => {
@@ -164,9 +178,15 @@ impl Run {
         Ok(table)
     }
 
-    fn check(&self, fork: &'static Fork, seed: u64, daemon: &Daemon, ways: &Ways) -> Result<Counts, Failure> {
+    fn check(
+        &self,
+        fork: &'static Fork,
+        seed: u64,
+        oracle: &Oracle<'_>,
+        ways: &Ways,
+    ) -> Result<Counts, Failure> {
         let block = Block::new(fork, seed, self.arguments.shortest..=self.arguments.longest);
-        let expected = daemon.transition(&block)?;
+        let expected = oracle.transition(&block)?;
         let counts = self.compare(&block, seed, &expected, ways)?;
         if !seed.is_multiple_of(AGAIN) {
             return Ok(counts);
@@ -177,7 +197,7 @@ impl Run {
             .map_err(|cause| Failure::Transition { block: format!("{} {seed}", fork.name), cause })?
             .body;
         let block = block.with_body(body);
-        let expected = daemon.transition(&block)?;
+        let expected = oracle.transition(&block)?;
         self.compare(&block, seed, &expected, ways)?;
         Ok(counts)
     }
@@ -229,8 +249,19 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let forks = if arguments.forks.is_empty() { FORKS.iter().collect() } else { arguments.forks.clone() };
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     println!("seed {seed}, {} blocks of each of {} forks", arguments.blocks, forks.len());
-    let start = Instant::now();
-    let run = Run { arguments, forks, seed, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
+    let answers = arguments
+        .answers
+        .as_deref()
+        .map(|folder| Answers::in_folder(folder).map_err(|cause| Failure::Folder(folder.to_owned(), cause)));
+    let run = Run {
+        answers: answers.transpose()?,
+        arguments,
+        forks,
+        seed,
+        start: Instant::now(),
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+    };
     let tables = thread::scope(|scope| {
         let jobs: Vec<_> = (0..run.arguments.jobs.max(1))
             .map(|job| {
@@ -256,7 +287,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         all += counts;
     }
     all.print("all");
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = run.start.elapsed().as_secs_f64();
     println!("agree with the specification at 1, 2 and 8 workers and with chaos, {seconds:.0} s");
     Ok(())
 }

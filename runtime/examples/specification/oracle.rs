@@ -1,6 +1,7 @@
 //! The execution specification's transition tool, as a daemon that answers over a Unix socket.
 
 use std::{
+    cell::OnceCell,
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::net::UnixStream,
@@ -13,10 +14,10 @@ use std::{
 use counterpoint::cli::t8n::Output;
 use serde_json::{Value, json};
 
-use crate::block::Block;
+use crate::{answers::Answers, block::Block};
 
 /// How long the daemon may take to start, and to answer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +28,58 @@ pub(crate) enum OracleError {
     Silent { cause: io::Error, log: PathBuf },
     #[error("the specification's tool cannot execute {block}: {cause}; see {}", log.display())]
     Failed { block: String, cause: String, log: PathBuf },
+    #[error("cannot keep an answer: {0}")]
+    Keep(io::Error),
+}
+
+/// Whoever answers: the answers that were kept, and a daemon, started when there is a question that is new.
+#[derive(Debug)]
+pub(crate) struct Oracle<'a> {
+    tool: &'a Path,
+    folder: &'a Path,
+    number: usize,
+    answers: Option<&'a Answers>,
+    daemon: OnceCell<Daemon>,
+}
+
+impl<'a> Oracle<'a> {
+    pub(crate) fn new(tool: &'a Path, folder: &'a Path, number: usize, answers: Option<&'a Answers>) -> Self {
+        Self { tool, folder, number, answers, daemon: OnceCell::new() }
+    }
+
+    /// What the specification makes of the block.
+    pub(crate) fn transition(&self, block: &Block) -> Result<Output, OracleError> {
+        let (input, options) = (block.input(), block.options());
+        let question = json!({
+            "input": { "alloc": input.alloc, "env": input.env, "txs": input.txs },
+            "state": {
+                "fork": options.fork,
+                "chainid": options.chain_id,
+                "reward": options.reward.to_string(),
+            },
+        })
+        .to_string();
+        if let Some(answer) = self.answers.and_then(|answers| answers.get(&question)) {
+            return Ok(answer);
+        }
+        let daemon = match self.daemon.get() {
+            Some(daemon) => daemon,
+            None => {
+                let daemon = Daemon::start(self.tool, self.folder, self.number)?;
+                self.daemon.get_or_init(|| daemon)
+            }
+        };
+        let answer = daemon.transition(block, &question)?;
+        if let Some(answers) = self.answers {
+            answers.keep(&question, &answer).map_err(OracleError::Keep)?;
+        }
+        Ok(answer)
+    }
 }
 
 /// A running daemon; ends with the value.
 #[derive(Debug)]
-pub(crate) struct Daemon {
+struct Daemon {
     child: Child,
     socket: PathBuf,
     log: PathBuf,
@@ -39,7 +87,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts one and waits until it listens.
-    pub(crate) fn start(tool: &Path, folder: &Path, number: usize) -> Result<Self, OracleError> {
+    fn start(tool: &Path, folder: &Path, number: usize) -> Result<Self, OracleError> {
         let start = |cause| OracleError::Start { tool: tool.to_owned(), cause };
         // It works in the folder, so the paths may not depend on where that is.
         let tool = fs::canonicalize(tool).map_err(start)?;
@@ -69,25 +117,14 @@ impl Daemon {
         }
     }
 
-    /// What the specification makes of the block.
-    pub(crate) fn transition(&self, block: &Block) -> Result<Output, OracleError> {
+    fn transition(&self, block: &Block, question: &str) -> Result<Output, OracleError> {
         let failed = |cause: String| OracleError::Failed {
             block: format!("{} seed {}", block.fork.name, block.seed),
             cause,
             log: self.log.clone(),
         };
-        let (input, options) = (block.input(), block.options());
-        let request = json!({
-            "input": { "alloc": input.alloc, "env": input.env, "txs": input.txs },
-            "state": {
-                "fork": options.fork,
-                "chainid": options.chain_id,
-                "reward": options.reward.to_string(),
-            },
-        });
-        let answer = self
-            .post(&request.to_string())
-            .map_err(|cause| OracleError::Silent { cause, log: self.log.clone() })?;
+        let answer =
+            self.post(question).map_err(|cause| OracleError::Silent { cause, log: self.log.clone() })?;
         // A crash of the tool comes as a good answer with nothing in it.
         let mut answer: Value = serde_json::from_str(&answer).map_err(|cause| {
             let start: String = answer.chars().take(200).collect();
