@@ -38,6 +38,14 @@ const WORTH_REMEMBERING: Duration = Duration::from_micros(500);
 /// How many functions are remembered at most.
 const FUNCTIONS: usize = 4_096;
 
+/// A transaction that begins before its turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Long {
+    pub(crate) index: u32,
+    /// Its share of what all transactions from there on are expected to take, in percent.
+    pub(crate) share: u64,
+}
+
 /// Functions whose calls took long.
 #[derive(Debug, Default)]
 pub(crate) struct LongCalls {
@@ -75,11 +83,11 @@ impl LongCalls {
 
     /// The transactions that begin before their turn, longest first. Each is the first of its sender: a later one could
     /// not begin before the others of its sender.
-    pub(crate) fn longest(&self, state: &BlockState) -> Box<[u32]> {
+    pub(crate) fn longest(&self, state: &BlockState) -> Box<[Long]> {
         let indices = state.indices();
         let first = *indices.start();
         let guess = |index| (state.transaction(index).gas_limit as f64 * PER_GAS) as u64;
-        let all: u64 = indices.clone().map(guess).fold(0, u64::saturating_add);
+        let mut all: u64 = indices.clone().map(guess).fold(0, u64::saturating_add);
         let least = (all / 100 * LONG).max(WORTH_TIMING / 2);
         let mut long: Vec<(u64, u32)> = Vec::new();
         // Relaxed: as above.
@@ -91,6 +99,7 @@ impl LongCalls {
             }
             let known = known.as_ref().and_then(|known| known.get(&function(transaction)?).copied());
             let expected = known.unwrap_or_else(|| guess(index));
+            all = all.saturating_sub(guess(index)).saturating_add(expected);
             if expected >= least {
                 long.push((expected, index));
             }
@@ -102,7 +111,9 @@ impl LongCalls {
             let sender = state.transaction(index).caller;
             (first..index).all(|lower| state.transaction(lower).caller != sender)
         };
-        long.into_iter().map(|(_, index)| index).filter(|index| is_first(*index)).collect()
+        let share = |expected: u64| expected.saturating_mul(100) / all.max(1);
+        let long = long.into_iter().map(|(expected, index)| Long { index, share: share(expected) });
+        long.filter(|long| is_first(long.index)).collect()
     }
 }
 

@@ -15,8 +15,8 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    begins::Begins, commit::Committer, conflicts::Slot, input::Mode, outcome::ExecuteError, pace::Work,
-    presence::Presence,
+    begins::Begins, commit::Committer, conflicts::Slot, input::Mode, longest::Long, outcome::ExecuteError,
+    pace::Work, presence::Presence,
 };
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
@@ -67,6 +67,8 @@ pub(crate) struct BlockRun {
     pub(crate) state: BlockState,
     pub(crate) frontier: Frontier,
     pub(crate) begins: Begins,
+    /// The transactions that begin before their turn.
+    early: Box<[Long]>,
     /// Whether begins go through the mailboxes.
     pub(crate) uses_mailboxes: bool,
     /// The words of the scouts, one for each transaction if the source answers later. Their bodies come after the
@@ -95,6 +97,10 @@ const PLAIN: u32 = 8;
 /// are executed.
 const NEXT: u32 = 8;
 const MOST_EXECUTED: usize = 2;
+
+/// Where parallel execution does not pay, it takes so much more than one worker alone, in percent. A long transaction that
+/// has begun and takes more than that of what is left is worth going on for.
+const SPARED: u64 = 20;
 
 /// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
 /// core to core.
@@ -142,7 +148,7 @@ impl BlockRun {
         limits: Limits,
         mode: Mode,
         committer: Committer,
-        early: Box<[u32]>,
+        early: Box<[Long]>,
     ) -> Self {
         let done = state.indices().start() - 1;
         let transactions = state.indices().count();
@@ -162,7 +168,13 @@ impl BlockRun {
             scout_stealers,
             state,
             frontier: Frontier::after(done),
-            begins: Begins::new(transactions, done, !uses_mailboxes, early),
+            begins: Begins::new(
+                transactions,
+                done,
+                !uses_mailboxes,
+                early.iter().map(|long| long.index).collect(),
+            ),
+            early,
             uses_mailboxes,
             scouts: (0..scouts).map(|_| CachePadded::default()).collect(),
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
@@ -295,6 +307,16 @@ impl BlockRun {
                 .fold(0, |sum, counters| sum.wrapping_add(counters.useful.get())),
             ahead: next.filter(is_executed).count() > MOST_EXECUTED,
         }
+    }
+
+    /// Whether to stop after this transaction would throw away more than it could spare: a long transaction that was begun
+    /// before its turn.
+    pub(crate) fn would_lose(&self, index: u32) -> bool {
+        let has_begun =
+            |long: &&Long| long.index > index && self.state.word(long.index).load().phase() != Phase::Pending;
+        let begun: u64 = self.early.iter().filter(has_begun).map(|long| long.share).sum();
+        let (all, left) = (u64::from(self.last() - self.done_before()), u64::from(self.last() - index));
+        begun > 0 && begun * all > left * SPARED
     }
 
     /// Whether there may be something to do. For a worker that is about to sleep.
