@@ -12,6 +12,9 @@ use counterpoint_actors::Chaos;
 /// So many transactions that began ahead are looked at together.
 const SAMPLE: u32 = 24;
 
+/// Long ones are looked at sooner: so many of which none went well, if that took at least so long.
+const FEW: (u32, Duration) = (3, Duration::from_millis(1));
+
 /// It pays if at least this share of them neither waited nor was executed again, in percent.
 const UNTROUBLED: u32 = 12;
 
@@ -34,6 +37,8 @@ pub(crate) struct Pace {
     untroubled: u32,
     troubled: u32,
     committed: u32,
+    /// When the first of the troubled was final.
+    trouble: Option<Instant>,
     /// When what was done was summed up last, and the nanoseconds of useful work by then.
     since: Option<(Instant, u64)>,
     idle: u32,
@@ -105,11 +110,17 @@ impl Pace {
         }
         let all = self.untroubled + self.troubled;
         if all < SAMPLE {
-            return false;
+            return self.untroubled == 0 && self.is_long_trouble();
         }
         let pays = self.untroubled * 100 >= all * UNTROUBLED;
-        (self.untroubled, self.troubled) = (0, 0);
+        (self.untroubled, self.troubled, self.trouble) = (0, 0, None);
         !pays
+    }
+
+    /// Whether those in trouble, and so far all are, take long.
+    fn is_long_trouble(&mut self) -> bool {
+        let since = *self.trouble.get_or_insert_with(Instant::now);
+        self.troubled >= FEW.0 && since.elapsed() >= FEW.1
     }
 
     fn is_idle(&mut self, work: impl FnOnce() -> Work) -> bool {
@@ -162,6 +173,23 @@ mod tests {
         for number in 0..10_000 {
             let course = if number % 2 == 0 { Course::Untroubled } else { Course::Troubled };
             assert!(!pace.is_troubled(course));
+        }
+    }
+
+    #[test]
+    fn a_chain_of_long_ones_is_noticed_soon() {
+        let mut pace = watching();
+        let ago = |pace: &mut Pace| pace.trouble = pace.trouble.map(|since| since - FEW.1);
+        for _ in 1..FEW.0 {
+            assert!(!pace.is_troubled(Course::Troubled));
+            ago(&mut pace);
+        }
+        assert!(pace.is_troubled(Course::Troubled));
+        let mut pace = watching();
+        assert!(!pace.is_troubled(Course::Untroubled));
+        for _ in 0..FEW.0 {
+            assert!(!pace.is_troubled(Course::Troubled), "one went well");
+            ago(&mut pace);
         }
     }
 

@@ -14,10 +14,10 @@ const ALONE: Duration = Duration::from_micros(40);
 
 /// A block whose gas limits sum up to this, in gas, and that has so many transactions, is shared from the start: it
 /// takes long enough.
-const LARGE: (u64, usize) = (10_000_000, 16);
+const LARGE: (u64, usize) = (15_000_000, 16);
 
 /// What is left after that has to take about this long to be worth the cost.
-const WORTH_SHARING: Duration = Duration::from_micros(300);
+const WORTH_SHARING: Duration = Duration::from_micros(1_500);
 
 /// A plain transfer takes about so much less here than a contract's transaction of the same gas: it counts as so much gas.
 const PLAIN: u64 = 2_000;
