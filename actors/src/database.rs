@@ -56,6 +56,10 @@ pub struct CellDatabase {
     pub(crate) masked: bool,
 }
 
+/// A scout waits for so many accounts, since it may have to call them. Those after that it takes for missing until it goes
+/// again: a loop over many becomes one round of requests.
+const AWAITED: u32 = 8;
+
 impl CellDatabase {
     pub(crate) fn attach(&mut self, link: Link, credited: Option<Address>) {
         self.link = Some(link);
@@ -263,6 +267,29 @@ impl CellDatabase {
         }
     }
 
+    /// A scout: whether it goes on without this account, for which the source is asked.
+    fn looks_past(&mut self, address: Address) -> bool {
+        let worker = self.worker();
+        let actor = self.block().actor(address, &worker);
+        if actor.cells.base().is_some() {
+            return false;
+        }
+        let index = self.execution().index;
+        if self.execution().awaited < AWAITED || self.block().transaction(index).caller == address {
+            self.execution().awaited += 1;
+            return false;
+        }
+        let place = Place::Account(actor);
+        self.block().ask_for(place, &worker);
+        match place.known() {
+            Known::Asked(word) => {
+                self.execution().guessed = Some(word);
+                true
+            }
+            Known::Value | Known::Nothing | Known::Failed(_) => false,
+        }
+    }
+
     fn read_slot(&mut self, account: usize, slot: U256) -> Result<U256, ReadError> {
         self.check()?;
         let worker = self.worker();
@@ -365,6 +392,9 @@ impl Database for CellDatabase {
     type Error = ReadError;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, ReadError> {
+        if self.execution().scouts && self.looks_past(address) {
+            return Ok(None);
+        }
         let account = self.read_account(address)?;
         let read = &self.execution().accounts[account];
         let masked = !read.fields.contains(Fields::BALANCE);

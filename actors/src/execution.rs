@@ -125,6 +125,8 @@ pub struct Execution {
     pub(crate) scouts: bool,
     /// For a scout: where the last slot's answer will come that it did not wait for.
     pub(crate) guessed: Option<&'static WaitWord<'static>>,
+    /// For a scout: how many accounts it has waited for.
+    pub(crate) awaited: u32,
     /// For a scout: whether it takes a slot that it does not know for the last one that it read of the account, if any.
     pub(crate) repeats: bool,
     /// The last slot that the source was asked for, and how many after it were asked for too.
@@ -163,6 +165,7 @@ impl Execution {
             exact: false,
             scouts: false,
             guessed: None,
+            awaited: 0,
             repeats: false,
             read_ahead: (Address::ZERO, U256::ZERO, 0),
             accounts: Vec::new(),
@@ -192,6 +195,7 @@ impl Execution {
         self.reset(index, 0, false, false);
         self.scouts = true;
         self.guessed = None;
+        self.awaited = 0;
         self.repeats = !round.is_multiple_of(2);
     }
 

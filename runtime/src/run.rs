@@ -90,6 +90,9 @@ pub(crate) struct BlockRun {
 /// A scout for a transaction so close to the frontier goes before others begin.
 const NEAR: u32 = 32;
 
+/// What a plain transfer takes, in gas (yellow paper, G_transaction).
+const TRANSFER: u64 = 21_000;
+
 /// Of so many plain transfers one is timed.
 const PLAIN: u32 = 8;
 
@@ -241,9 +244,10 @@ impl BlockRun {
             if self.next_scout.compare_exchange(next, next + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 && matches!(
                     self.state.word(next).load().phase(),
-                    Phase::Pending | Phase::Parked | Phase::Loading
+                    Phase::Pending | Phase::Parked | Phase::Loading | Phase::Deferred
                 )
-                && !self.state.looks_plain(next)
+                // With more gas than a transfer takes it may call a contract.
+                && (!self.state.looks_plain(next) || self.state.transaction(next).gas_limit > TRANSFER)
             {
                 return Some(next);
             }
