@@ -46,6 +46,16 @@ pub(crate) struct Long {
     pub(crate) share: u64,
 }
 
+/// Where parallel execution does not pay, it takes so much more than one worker alone, in percent.
+const SPARED: u64 = 20;
+
+/// Whether to have begun these is worth going on in parallel, where so many of all the transactions are left and parallel
+/// execution does not pay otherwise.
+pub(crate) fn are_worth_keeping<'a>(begun: impl Iterator<Item = &'a Long>, left: u32, all: u32) -> bool {
+    let share: u64 = begun.map(|long| long.share).sum();
+    share * u64::from(all) > SPARED * u64::from(left)
+}
+
 /// Functions whose calls took long.
 #[derive(Debug, Default)]
 pub(crate) struct LongCalls {
@@ -174,6 +184,16 @@ mod tests {
         assert_eq!(known(), Some(1_500_000));
         calls.note(&call, WORTH_REMEMBERING / 2);
         assert_eq!(known(), None);
+    }
+
+    #[test]
+    fn what_takes_more_than_is_spared_is_worth_keeping() {
+        let long = |share| Long { index: 100, share };
+        assert!(!are_worth_keeping([].iter(), 90, 100));
+        assert!(!are_worth_keeping([long(4)].iter(), 90, 100), "4 % are less than a fifth of 90 %");
+        assert!(are_worth_keeping([long(4)].iter(), 10, 100));
+        assert!(are_worth_keeping([long(10), long(10)].iter(), 90, 100));
+        assert!(!are_worth_keeping([long(0)].iter(), 0, 100));
     }
 
     #[test]

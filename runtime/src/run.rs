@@ -15,8 +15,14 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    begins::Begins, commit::Committer, conflicts::Slot, input::Mode, longest::Long, outcome::ExecuteError,
-    pace::Work, presence::Presence,
+    begins::Begins,
+    commit::Committer,
+    conflicts::Slot,
+    input::Mode,
+    longest::{Long, are_worth_keeping},
+    outcome::ExecuteError,
+    pace::Work,
+    presence::Presence,
 };
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
@@ -100,10 +106,6 @@ const PLAIN: u32 = 8;
 /// are executed.
 const NEXT: u32 = 8;
 const MOST_EXECUTED: usize = 2;
-
-/// Where parallel execution does not pay, it takes so much more than one worker alone, in percent. A long transaction that
-/// has begun and takes more than that of what is left is worth going on for.
-const SPARED: u64 = 20;
 
 /// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
 /// core to core.
@@ -313,14 +315,12 @@ impl BlockRun {
         }
     }
 
-    /// Whether to stop after this transaction would throw away more than it could spare: a long transaction that was begun
-    /// before its turn.
+    /// Whether to stop after this transaction would throw away more than it could spare.
     pub(crate) fn would_lose(&self, index: u32) -> bool {
         let has_begun =
             |long: &&Long| long.index > index && self.state.word(long.index).load().phase() != Phase::Pending;
-        let begun: u64 = self.early.iter().filter(has_begun).map(|long| long.share).sum();
-        let (all, left) = (u64::from(self.last() - self.done_before()), u64::from(self.last() - index));
-        begun > 0 && begun * all > left * SPARED
+        let (all, left) = (self.last() - self.done_before(), self.last() - index);
+        are_worth_keeping(self.early.iter().filter(has_begun), left, all)
     }
 
     /// Whether there may be something to do. For a worker that is about to sleep.

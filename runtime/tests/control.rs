@@ -218,6 +218,42 @@ fn a_hook_may_cancel_its_own_block() {
     }
 }
 
+/// Whoever ends the block may not be the one who commits at that moment.
+#[test]
+fn a_block_is_not_taken_apart_while_somebody_commits() {
+    let watchdog = Watchdog::new(PATIENCE);
+    let case = case_of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
+    let block = case.block(Mode::Verify);
+    for workers in [2, 3] {
+        let runtime = runtime(workers, 256, 256, None);
+        for run in 0..400_u64 {
+            watchdog.now(&format!("{workers} workers, {run}"));
+            let (token, last) = (CancelToken::new(), run as usize % 39);
+            let (own, other) = (token.clone(), token.clone());
+            let control = Control::new().cancel(&token).hook(move |finalized: Finalized<'_>| {
+                if run % 4 != 0 && finalized.index == last {
+                    own.cancel();
+                }
+                Ok(())
+            });
+            let got = thread::scope(|scope| {
+                if run % 4 == 0 {
+                    scope.spawn(move || {
+                        thread::sleep(Duration::from_nanos(run * 7_919 % 300_000));
+                        other.cancel();
+                    });
+                }
+                runtime.execute_with(&block, control)
+            });
+            match got {
+                Err(ExecuteError::Cancelled) => {}
+                Ok(_) if run % 4 == 0 => {}
+                other => panic!("{workers} workers, {run}: {other:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_deadline_ends_the_block() {
     let watchdog = Watchdog::new(PATIENCE);
