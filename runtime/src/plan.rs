@@ -123,22 +123,33 @@ const MOST: usize = 4_096;
 /// When it is tried again, it is for so many transactions at first, and for more and more as long as that pays.
 const TRIAL: usize = 512;
 
+/// A trial takes a look at all that was done before it, so transactions run one after the other for at least so many times
+/// what that took.
+const TIMES_THE_LOOK: u32 = 20;
+
 /// How serial and parallel stretches of a block follow each other.
 #[derive(Debug)]
 pub(crate) struct Stretches {
     alone: (usize, Duration),
     trial: usize,
+    /// What the last look took at the state so far.
+    look: Duration,
 }
 
 impl Stretches {
     /// The first stretch has the whole block before it.
     pub(crate) fn new() -> Self {
-        Self { alone: FIRST, trial: usize::MAX }
+        Self { alone: FIRST, trial: usize::MAX, look: Duration::ZERO }
     }
 
     /// Where the next parallel stretch ends that begins here.
     pub(crate) fn end(&self, done: usize, transactions: usize) -> usize {
         done.saturating_add(self.trial).min(transactions)
+    }
+
+    /// To make a source of the state so far took so long.
+    pub(crate) fn looked(&mut self, took: Duration) {
+        self.look = took;
     }
 
     /// The stretch came to its end, and paid: the next one is parallel too.
@@ -150,8 +161,9 @@ impl Stretches {
 
     /// It did not pay, which shows after so many transactions of the block.
     pub(crate) fn did_not_pay(&mut self, done: usize) -> Plan {
-        let (transactions, time) = self.alone;
-        self.alone = ((transactions * 2).min(MOST), (time * 2).min(FIRST.1 * (MOST / FIRST.0) as u32));
+        let (transactions, time) = (self.alone.0, self.alone.1.max(self.look * TIMES_THE_LOOK));
+        self.alone =
+            ((transactions * 2).min(MOST), (self.alone.1 * 2).min(FIRST.1 * (MOST / FIRST.0) as u32));
         self.trial = TRIAL;
         Plan { earliest: Some(Instant::now() + time), ..Plan::sharing_from(done + transactions) }
     }
@@ -241,6 +253,23 @@ mod tests {
         plan.put_off(0);
         assert!(!plan.shares(&block, 0));
         assert!(plan.shares(&block, 1));
+    }
+
+    #[test]
+    fn who_tries_again_waits_in_proportion_to_what_a_trial_costs() {
+        let mut stretches = Stretches::new();
+        let wait = |plan: Plan| plan.earliest.unwrap().saturating_duration_since(plan.begin);
+        let first = wait(stretches.did_not_pay(100));
+        assert!(first >= FIRST.1 / 2 && first <= FIRST.1 * 2, "{first:?}");
+        stretches.looked(Duration::from_millis(7));
+        for _ in 0..3 {
+            assert!(wait(stretches.did_not_pay(1_000)) >= Duration::from_millis(130));
+        }
+        stretches.looked(Duration::ZERO);
+        assert!(
+            wait(stretches.did_not_pay(1_000)) <= FIRST.1 * 32,
+            "what an expensive one cost is forgotten"
+        );
     }
 
     #[test]

@@ -294,7 +294,9 @@ impl Runtime {
                 let span = tracing::debug_span!("serial").entered();
                 done = serial::execute(block, done, kit, &mut committer, &control, |index, changeset| {
                     if plan.shares(&block.transactions, index) {
+                        let look = Instant::now();
                         prefix = changeset.freeze(Arc::clone(&block.source));
+                        stretches.looked(look.elapsed());
                         if prefix.is_none() {
                             plan.put_off(index);
                         }
