@@ -7,8 +7,14 @@ use std::{
     borrow::Cow,
     fs,
     io::Read,
+    mem,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
 };
 
 use alloy_consensus::{
@@ -27,7 +33,7 @@ use counterpoint::{
     Runtime,
     cli::blockfile::BlockFile,
     ethereum::{ParallelBlockExecutor, ParallelBlockExecutorFactory},
-    state::{MemorySource, StateSource},
+    state::{MemorySource, SourceError, StateSource},
 };
 use flate2::read::MultiGzDecoder;
 use revm::{
@@ -242,6 +248,77 @@ fn with_source(
     state.merge_transitions(BundleRetention::Reverts);
     let heard = std::mem::take(&mut *heard.lock().expect("not poisoned"));
     Ok(Got { result, bundle: state.take_bundle(), heard })
+}
+
+/// A source that does not give one account before something has happened, or a long time has passed.
+struct Gate {
+    memory: Arc<MemorySource>,
+    account: Address,
+    /// What it waits for, and how often.
+    heard: Mutex<(mpsc::Receiver<()>, usize)>,
+    in_vain: AtomicBool,
+}
+
+impl StateSource for Gate {
+    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
+        if address == self.account {
+            let mut heard = self.heard.lock().expect("not poisoned");
+            for _ in 0..mem::take(&mut heard.1) {
+                let more = heard.0.recv_timeout(Duration::from_secs(60));
+                self.in_vain.fetch_or(more == Err(RecvTimeoutError::Timeout), Ordering::Relaxed);
+            }
+        }
+        self.memory.account(address)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
+        self.memory.storage(address, slot)
+    }
+
+    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
+        self.memory.code(hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
+        self.memory.block_hash(number)
+    }
+}
+
+#[test]
+fn with_a_source_the_state_hook_hears_of_transactions_while_others_are_executed() {
+    let Some(fixture) = small() else { return };
+    let signers: Vec<_> = fixture.transactions.iter().map(Recovered::signer).collect();
+    let last = (1..signers.len()).rev().find(|last| !signers[..*last].contains(&signers[*last]));
+    let account = signers[last.expect("a sender who comes late")];
+    for factory in [1, 2].map(parallel) {
+        let (hear, heard) = mpsc::channel();
+        let mut state =
+            State::builder().with_database(WrapDatabaseRef(&*fixture.source)).with_bundle_update().build();
+        state.set_state_hook(Some(Box::new(move |_: EvmState| {
+            // Who waits may have stopped to.
+            let _ = hear.send(());
+        })));
+        let evm = factory.evm_factory().create_evm(&mut state, fixture.env.clone());
+        let executor: ParallelBlockExecutor<'_, _, NoOpInspector, _, _> =
+            factory.create_executor(evm, fixture.ctx.clone());
+        let source = Arc::new(Gate {
+            memory: Arc::clone(&fixture.source),
+            account,
+            heard: Mutex::new((heard, 0)),
+            in_vain: AtomicBool::new(false),
+        });
+        let given = Arc::clone(&source) as Arc<dyn StateSource>;
+        let mut executor = executor.with_source(given);
+        executor.apply_pre_execution_changes().expect("system calls");
+        {
+            // Those will be made once more; after that a transaction has to be heard of.
+            let mut heard = source.heard.lock().expect("not poisoned");
+            heard.1 = 1 + heard.0.try_iter().count();
+        }
+        let result = executor.execute_block(&fixture.transactions);
+        assert!(!source.in_vain.load(Ordering::Relaxed), "nothing was heard of while the block was executed");
+        result.expect("the block is valid");
+    }
 }
 
 /// A block that is small enough to spoil in every way.

@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    io,
+    panic::resume_unwind,
     sync::{Arc, mpsc},
     thread,
 };
@@ -41,8 +43,11 @@ pub(super) struct Failure<E> {
     database: Option<E>,
 }
 
+/// What became of a transaction.
+pub(super) type Ended = Result<(ExecutionResult, EvmState), InvalidTransaction>;
+
 /// What became final, in order.
-pub(super) type Done = Vec<Result<(ExecutionResult, EvmState), InvalidTransaction>>;
+pub(super) type Done = Vec<Ended>;
 
 /// What the thread that reads hears of.
 enum Event {
@@ -63,14 +68,38 @@ impl Batch<'_> {
         source: Arc<dyn StateSource>,
         changes: &CacheState,
     ) -> (Done, Option<Failure<E>>) {
-        let source = match changes.accounts.is_empty() {
-            true => source,
-            false => Arc::new(Overlay::new(source, changes)),
-        };
         let done = Arc::default();
-        let over = self.execute(source, &done);
+        let over = self.execute(with_changes(source, changes), note_in(&done));
         let done = std::mem::take(&mut *done.lock());
         (done, over.err().map(|error| Failure { error, database: None }))
+    }
+
+    /// As [`execute_on`](Self::execute_on), and hands over each transaction when it is final, on this thread, while another
+    /// one leads the execution of those after it. Ends early where `take` fails.
+    pub(super) fn stream_on<E, X>(
+        self,
+        source: Arc<dyn StateSource>,
+        changes: &CacheState,
+        mut take: impl FnMut(Ended) -> Result<(), X>,
+    ) -> Result<Option<Failure<E>>, X> {
+        let source = with_changes(source, changes);
+        let over = thread::scope(|scope| {
+            let (sender, finals) = mpsc::channel();
+            let leader =
+                thread::Builder::new().name("counterpoint-block".to_owned()).spawn_scoped(scope, move || {
+                    // Where nobody listens any more, the block has come to its end.
+                    self.execute(source, move |ended| Ok(sender.send(ended)?))
+                });
+            let leader = match leader {
+                Ok(leader) => leader,
+                Err(error) => return Ok(Err(no_thread(error))),
+            };
+            for ended in finals {
+                take(ended)?;
+            }
+            Ok(leader.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
+        Ok(over.err().map(|error| Failure { error, database: None }))
     }
 
     /// Executes on the host's database, which this thread reads meanwhile.
@@ -83,15 +112,15 @@ impl Batch<'_> {
         let over = thread::scope(|scope| {
             let (sender, events) = mpsc::channel();
             let source = Arc::new(Forwarding(Mutex::new(sender.clone())));
-            let notes = Arc::clone(&done);
+            let take = note_in(&done);
             let spawned =
                 thread::Builder::new().name("counterpoint-block".to_owned()).spawn_scoped(scope, move || {
-                    let over = self.execute(source, &notes);
+                    let over = self.execute(source, take);
                     // Where this thread is gone, it panicked, and the panic goes its way.
                     let _ = sender.send(Event::Over(over));
                 });
             if let Err(error) = spawned {
-                return Err(ExecuteError::Internal(format!("cannot start the block's thread: {error}")));
+                return Err(no_thread(error));
             }
             for event in events {
                 match event {
@@ -118,19 +147,40 @@ impl Batch<'_> {
         (done, failure)
     }
 
-    /// Executes, and notes what became final even if not all did.
-    fn execute(self, source: Arc<dyn StateSource>, done: &Arc<Mutex<Done>>) -> Result<(), ExecuteError> {
+    /// Executes, and hands over what becomes final even if not all does.
+    fn execute(
+        self,
+        source: Arc<dyn StateSource>,
+        mut take: impl FnMut(Ended) -> Result<(), HookError> + Send + 'static,
+    ) -> Result<(), ExecuteError> {
         let Self { runtime, env, cfg, transactions, mode } = self;
-        let notes = Arc::clone(done);
-        let control = Control::new().hook(move |last: Finalized<'_>| -> Result<(), HookError> {
-            notes.lock().push(match last.outcome {
+        let control = Control::new().hook(move |last: Finalized<'_>| {
+            take(match last.outcome {
                 TransactionOutcome::Executed(result) => Ok((result.clone(), last.state.clone())),
                 TransactionOutcome::Skipped(cause) => Err(cause.clone()),
-            });
-            Ok(())
+            })
         });
         runtime.execute_keeping(&Block { env, cfg, transactions, source, mode }, false, control).map(|_| ())
     }
+}
+
+fn with_changes(source: Arc<dyn StateSource>, changes: &CacheState) -> Arc<dyn StateSource> {
+    match changes.accounts.is_empty() {
+        true => source,
+        false => Arc::new(Overlay::new(source, changes)),
+    }
+}
+
+fn note_in(done: &Arc<Mutex<Done>>) -> impl FnMut(Ended) -> Result<(), HookError> + Send + 'static {
+    let done = Arc::clone(done);
+    move |ended| {
+        done.lock().push(ended);
+        Ok(())
+    }
+}
+
+fn no_thread(error: io::Error) -> ExecuteError {
+    ExecuteError::Internal(format!("cannot start the block's thread: {error}"))
 }
 
 /// Reads what is asked for, and keeps the database's error.

@@ -48,7 +48,7 @@ use revm::{
 };
 
 use crate::Runtime;
-use batch::{Done, Failure};
+use batch::{Batch, Done, Ended, Failure};
 use database::Recording;
 
 /// Makes [`ParallelBlockExecutor`]s: what `EthBlockExecutorFactory` is to `EthBlockExecutor`.
@@ -119,7 +119,8 @@ where
 /// A block executor as `EthBlockExecutor`, whose transactions run in parallel.
 ///
 /// Any database will do: while the transactions execute, the calling thread reads what they need from it, one key at a time,
-/// and no worker waits. With [`with_source`](Self::with_source), the workers read for themselves.
+/// and no worker waits. With [`with_source`](Self::with_source), the workers read for themselves, and the calling thread commits
+/// each transaction of [`execute_block`](BlockExecutor::execute_block), state hook included, while those after it are executed.
 pub struct ParallelBlockExecutor<'a, DB, I, Spec, R>
 where
     DB: StateDB,
@@ -204,14 +205,29 @@ where
             return Ok(());
         }
         let (envs, recovered): (Vec<TxEnv>, Vec<_>) = transactions.unzip();
-        let (done, failure) = self.execute_batch(envs.into(), crate::Mode::Verify);
-        let ended = done.len();
-        for (done, recovered) in done.into_iter().zip(&recovered) {
-            let transaction = recovered.tx();
-            self.check_gas(transaction.gas_limit())?;
+        let mut ended = 0;
+        let mut commit = |this: &mut Self, done: Ended| {
+            let transaction = recovered[ended].tx();
+            this.check_gas(transaction.gas_limit())?;
             let (result, state) = done.map_err(|cause| invalid::<DB>(cause, transaction.trie_hash()))?;
-            self.commit_transaction(tx_result(transaction, result, state));
-        }
+            this.commit_transaction(tx_result(transaction, result, state));
+            ended += 1;
+            Ok::<(), BlockExecutionError>(())
+        };
+        let failure = match self.source.clone() {
+            // Nobody reads the database meanwhile, so each transaction is committed to it as soon as it is final.
+            Some(source) => {
+                let runtime = Arc::clone(&self.runtime);
+                let changes = self.changes.clone();
+                let batch = self.batch(&runtime, envs.into(), crate::Mode::Verify);
+                batch.stream_on(source, &changes, |done| commit(self, done))?
+            }
+            None => {
+                let (done, failure) = self.execute_batch(envs.into(), crate::Mode::Verify);
+                done.into_iter().try_for_each(|done| commit(self, done))?;
+                failure
+            }
+        };
         let Some(failure) = failure else { return Ok(()) };
         // The one that failed may have no gas left in the block, which comes first.
         let hash = match recovered.get(ended) {
@@ -271,13 +287,18 @@ where
         transactions: Arc<[TxEnv]>,
         mode: crate::Mode,
     ) -> (Done, Option<Failure<DB::Error>>) {
-        let evm = &mut self.inner.evm;
-        let (env, cfg) = (evm.block().clone(), evm.cfg_env().clone());
-        let batch = batch::Batch { runtime: &self.runtime, env, cfg, transactions, mode };
+        let runtime = Arc::clone(&self.runtime);
+        let batch = self.batch(&runtime, transactions, mode);
         match &self.source {
             Some(source) => batch.execute_on(Arc::clone(source), &self.changes),
-            None => batch.execute_through(evm.db_mut()),
+            None => batch.execute_through(self.inner.evm.db_mut()),
         }
+    }
+
+    fn batch<'r>(&self, runtime: &'r Runtime, transactions: Arc<[TxEnv]>, mode: crate::Mode) -> Batch<'r> {
+        let evm = &self.inner.evm;
+        let (env, cfg) = (evm.block().clone(), evm.cfg_env().clone());
+        Batch { runtime, env, cfg, transactions, mode }
     }
 }
 
