@@ -339,6 +339,8 @@ fn errors_come_out_the_same() {
                 let got = program(factory, fixture, &*fixture.source, way).err().expect(what);
                 assert_eq!(got.to_string(), expected, "{what}");
             }
+            let got = with_source(factory, fixture, false).err().expect(what);
+            assert_eq!(got.to_string(), expected, "{what}, with a source");
         }
         expected
     };
