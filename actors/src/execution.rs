@@ -123,7 +123,7 @@ pub struct Execution {
     /// Only finds out what the transaction reads, to have the source asked for it early: nothing that it sees is
     /// relied upon, and nothing comes of it.
     pub(crate) scouts: bool,
-    /// For a scout: where the last slot's answer will come that it did not wait for.
+    /// For a scout: where the last answer will come that it did not wait for.
     pub(crate) guessed: Option<&'static WaitWord<'static>>,
     /// For a scout: how many accounts it has waited for.
     pub(crate) awaited: u32,
@@ -205,7 +205,7 @@ impl Execution {
         if self.repeats { last().map_or(U256::ZERO, |read| read.value) } else { U256::ZERO }
     }
 
-    /// For a scout: where the last slot's answer will come that it took for zero meanwhile. `None`: it has seen the
+    /// For a scout: where the last answer will come that it guessed meanwhile. `None`: it has seen the
     /// transaction as it will be, as far as that can be known.
     pub fn guessed(&self) -> Option<&'static WaitWord<'static>> {
         self.guessed

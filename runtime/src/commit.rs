@@ -175,8 +175,8 @@ impl Visit<'_> {
             (true, false) => Course::Untroubled,
             (true, true) => Course::Troubled,
         };
-        committer.stops = committer.pace.committed(course, run.state.chaos(), || run.work_after(index))
-            && (run.state.chaos().is_some() || !run.would_lose(index));
+        let (work, would_lose) = (|| run.work_after(index), || run.would_lose(index));
+        committer.stops = committer.pace.committed(course, run.state.chaos(), work, would_lose);
         committer.ahead += u64::from(body.ahead);
         if let Some(mut execution) = body.execution.take() {
             execution.keep_written(std::mem::take(&mut body.written));

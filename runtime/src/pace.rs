@@ -87,18 +87,19 @@ impl Pace {
         self.watches == Watches::All
     }
 
-    /// A transaction is final. Returns whether to stop.
+    /// A transaction is final. Returns whether to stop. `would_lose`: whether that throws away more than it spares.
     pub(crate) fn committed(
         &mut self,
         course: Course,
         chaos: Option<&Chaos>,
         work: impl FnOnce() -> Work,
+        would_lose: impl FnOnce() -> bool,
     ) -> bool {
         match self.watches {
             Watches::Nothing => false,
             Watches::Chance => chaos.is_some_and(|chaos| chaos.one_in(12)),
             // Both, so that both go on counting.
-            Watches::All => self.is_troubled(course) | self.is_idle(work),
+            Watches::All => (self.is_troubled(course) | self.is_idle(work)) && !would_lose(),
         }
     }
 
@@ -161,10 +162,10 @@ mod tests {
     fn a_chain_is_noticed_at_once() {
         let mut pace = watching();
         for _ in 1..SAMPLE {
-            assert!(!pace.committed(Course::Troubled, None, || NOTHING));
-            assert!(!pace.committed(Course::AtTheFrontier, None, || NOTHING));
+            assert!(!pace.committed(Course::Troubled, None, || NOTHING, || false));
+            assert!(!pace.committed(Course::AtTheFrontier, None, || NOTHING, || false));
         }
-        assert!(pace.committed(Course::Troubled, None, || NOTHING));
+        assert!(pace.committed(Course::Troubled, None, || NOTHING, || false));
     }
 
     #[test]
@@ -174,6 +175,16 @@ mod tests {
             let course = if number % 2 == 0 { Course::Untroubled } else { Course::Troubled };
             assert!(!pace.is_troubled(course));
         }
+    }
+
+    #[test]
+    fn it_goes_on_while_stopping_would_lose_more() {
+        let mut pace = watching();
+        for _ in 0..SAMPLE {
+            assert!(!pace.committed(Course::Troubled, None, || NOTHING, || true));
+        }
+        let stops = (0..SAMPLE).any(|_| pace.committed(Course::Troubled, None, || NOTHING, || false));
+        assert!(stops, "as soon as it would not");
     }
 
     #[test]
@@ -238,7 +249,7 @@ mod tests {
     fn nobody_stops_who_does_not_watch() {
         let mut pace = Pace::default();
         for _ in 0..1_000 {
-            assert!(!pace.committed(Course::Troubled, None, || NOTHING));
+            assert!(!pace.committed(Course::Troubled, None, || NOTHING, || false));
         }
     }
 }

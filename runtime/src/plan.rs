@@ -161,10 +161,10 @@ impl Stretches {
 
     /// It did not pay, which shows after so many transactions of the block.
     pub(crate) fn did_not_pay(&mut self, done: usize) -> Plan {
-        let (transactions, time) = (self.alone.0, self.alone.1.max(self.look * TIMES_THE_LOOK));
-        self.alone =
-            ((transactions * 2).min(MOST), (self.alone.1 * 2).min(FIRST.1 * (MOST / FIRST.0) as u32));
+        let (transactions, time) = self.alone;
+        self.alone = ((transactions * 2).min(MOST), (time * 2).min(FIRST.1 * (MOST / FIRST.0) as u32));
         self.trial = TRIAL;
+        let time = time.max(self.look * TIMES_THE_LOOK);
         Plan { earliest: Some(Instant::now() + time), ..Plan::sharing_from(done + transactions) }
     }
 

@@ -230,7 +230,7 @@ impl BlockRun {
         self.state.indices().chain(scouts)
     }
 
-    /// The next transaction whose begin waits or that is parked, to send a scout for.
+    /// The next transaction that waits for its begin, for the frontier or in a fiber, to send a scout for.
     pub(crate) fn next_to_scout(&self) -> Option<u32> {
         loop {
             // Relaxed: an index, nothing else; the scout's word decides.

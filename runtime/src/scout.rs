@@ -6,7 +6,8 @@
 //! harm but ask for a key in vain.
 //!
 //! A slot that a scout does not know it takes for zero, so that a long row of reads that do not depend on each other (an
-//! airdrop's balances) becomes one round of requests; when the answers are there it goes again, and knows more. A scout
+//! airdrop's balances) becomes one round of requests; when the answers are there it goes again, and knows more. After a few
+//! accounts that it waited for, the same holds for accounts. A scout
 //! that is through is `Deferred` until it is sent once more: each incarnation may take another way.
 
 use counterpoint_actors::{End, Fiber, Yielded};

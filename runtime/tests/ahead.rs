@@ -14,16 +14,15 @@ use std::{
     time::Duration,
 };
 
-use common::{Case, Watchdog, address, agree};
+use common::{
+    Case, Watchdog, address, agree,
+    later::{Later, answer},
+};
 use counterpoint::{
     Mode, Runtime,
-    state::{Answer, DeferredSource, Key, MemorySource, Request, SourceError, StateSource},
+    state::{DeferredSource, MemorySource, Request},
 };
-use revm::{
-    bytecode::Bytecode,
-    primitives::{Address, B256, Bytes, U256, hardfork::SpecId, hex},
-    state::AccountInfo,
-};
+use revm::primitives::{Bytes, U256, hardfork::SpecId, hex};
 
 /// Answers everything that has been asked once nothing was asked for a while: a round.
 struct Rounds {
@@ -43,12 +42,7 @@ impl Rounds {
                 }
                 count.fetch_add(1, Ordering::Relaxed);
                 for request in round {
-                    let answer = match request.key() {
-                        Key::Account(address) => memory.account(address).map(Answer::Account),
-                        Key::Storage(address, slot) => memory.storage(address, slot).map(Answer::Storage),
-                        Key::Code(hash) => memory.code(hash).map(Answer::Code),
-                        Key::BlockHash(number) => memory.block_hash(number).map(Answer::BlockHash),
-                    };
+                    let answer = answer(&memory, request.key());
                     request.answer(answer);
                 }
             }
@@ -67,35 +61,13 @@ impl DeferredSource for Rounds {
     }
 }
 
-impl StateSource for Rounds {
-    fn account(&self, _: Address) -> Result<Option<AccountInfo>, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn storage(&self, _: Address, _: U256) -> Result<U256, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn code(&self, _: B256) -> Result<Bytecode, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn block_hash(&self, _: u64) -> Result<B256, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn deferred(&self) -> Option<&dyn DeferredSource> {
-        Some(self)
-    }
-}
-
 /// Executes the block; returns how many rounds of answers it took.
 fn rounds(case: &Case) -> u32 {
     let _watchdog = Watchdog::new(Duration::from_secs(120));
     let source = Rounds::new(case.memory.clone());
     let rounds = Arc::clone(&source.rounds);
     let mut block = case.block(Mode::Verify);
-    block.source = Arc::new(source);
+    block.source = Arc::new(Later(Arc::new(source)));
     let runtime = Runtime::builder().workers(2).keep_states(true).build().expect("a thread can be started");
     agree(&case.sequential(Mode::Verify), &runtime.execute(&block), "in rounds");
     rounds.load(Ordering::Relaxed)

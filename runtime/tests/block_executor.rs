@@ -3,6 +3,8 @@
 
 #![cfg(feature = "cli")]
 
+mod common;
+
 use std::{
     borrow::Cow,
     fs,
@@ -29,11 +31,12 @@ use alloy_evm::{
         EthBlockExecutionCtx, EthBlockExecutorFactory, receipt_builder::AlloyReceiptBuilder, spec::EthSpec,
     },
 };
+use common::{Key, TestSource};
 use counterpoint::{
     Runtime,
     cli::blockfile::BlockFile,
     ethereum::{ParallelBlockExecutor, ParallelBlockExecutorFactory},
-    state::{MemorySource, SourceError, StateSource},
+    state::{MemorySource, StateSource},
 };
 use flate2::read::MultiGzDecoder;
 use revm::{
@@ -250,40 +253,6 @@ fn with_source(
     Ok(Got { result, bundle: state.take_bundle(), heard })
 }
 
-/// A source that does not give one account before something has happened, or a long time has passed.
-struct Gate {
-    memory: Arc<MemorySource>,
-    account: Address,
-    /// What it waits for, and how often.
-    heard: Mutex<(mpsc::Receiver<()>, usize)>,
-    in_vain: AtomicBool,
-}
-
-impl StateSource for Gate {
-    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
-        if address == self.account {
-            let mut heard = self.heard.lock().expect("not poisoned");
-            for _ in 0..mem::take(&mut heard.1) {
-                let more = heard.0.recv_timeout(Duration::from_secs(60));
-                self.in_vain.fetch_or(more == Err(RecvTimeoutError::Timeout), Ordering::Relaxed);
-            }
-        }
-        self.memory.account(address)
-    }
-
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
-        self.memory.storage(address, slot)
-    }
-
-    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
-        self.memory.code(hash)
-    }
-
-    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
-        self.memory.block_hash(number)
-    }
-}
-
 #[test]
 fn with_a_source_the_state_hook_hears_of_transactions_while_others_are_executed() {
     let Some(fixture) = small() else { return };
@@ -291,7 +260,7 @@ fn with_a_source_the_state_hook_hears_of_transactions_while_others_are_executed(
     let last = (1..signers.len()).rev().find(|last| !signers[..*last].contains(&signers[*last]));
     let account = signers[last.expect("a sender who comes late")];
     for factory in [1, 2].map(parallel) {
-        let (hear, heard) = mpsc::channel();
+        let (hear, hears) = mpsc::channel();
         let mut state =
             State::builder().with_database(WrapDatabaseRef(&*fixture.source)).with_bundle_update().build();
         state.set_state_hook(Some(Box::new(move |_: EvmState| {
@@ -301,22 +270,33 @@ fn with_a_source_the_state_hook_hears_of_transactions_while_others_are_executed(
         let evm = factory.evm_factory().create_evm(&mut state, fixture.env.clone());
         let executor: ParallelBlockExecutor<'_, _, NoOpInspector, _, _> =
             factory.create_executor(evm, fixture.ctx.clone());
-        let source = Arc::new(Gate {
+        // One account is not given before as much was heard as is waited for, or a long time has passed.
+        let gate = Arc::new((Mutex::new((hears, 0)), AtomicBool::new(false)));
+        let keeps = Arc::clone(&gate);
+        let source = TestSource {
             memory: Arc::clone(&fixture.source),
-            account,
-            heard: Mutex::new((heard, 0)),
-            in_vain: AtomicBool::new(false),
-        });
-        let given = Arc::clone(&source) as Arc<dyn StateSource>;
-        let mut executor = executor.with_source(given);
+            hook: Arc::new(move |key| {
+                if key == Key::Account(account) {
+                    let (hears, waits) = &mut *keeps.0.lock().expect("not poisoned");
+                    for _ in 0..mem::take(waits) {
+                        let more = hears.recv_timeout(Duration::from_secs(60));
+                        keeps.1.fetch_or(more == Err(RecvTimeoutError::Timeout), Ordering::Relaxed);
+                    }
+                }
+                Ok(())
+            }),
+            code_by_hash: false,
+        };
+        let mut executor = executor.with_source(Arc::new(source));
         executor.apply_pre_execution_changes().expect("system calls");
         {
             // Those will be made once more; after that a transaction has to be heard of.
-            let mut heard = source.heard.lock().expect("not poisoned");
-            heard.1 = 1 + heard.0.try_iter().count();
+            let (hears, waits) = &mut *gate.0.lock().expect("not poisoned");
+            *waits = 1 + hears.try_iter().count();
         }
         let result = executor.execute_block(&fixture.transactions);
-        assert!(!source.in_vain.load(Ordering::Relaxed), "nothing was heard of while the block was executed");
+        let in_vain = gate.1.load(Ordering::Relaxed);
+        assert!(!in_vain, "nothing was heard of while the block was executed");
         result.expect("the block is valid");
     }
 }

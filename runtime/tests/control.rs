@@ -14,23 +14,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Case, EXPECTED, Watchdog, agree, quiet, runtime};
+use common::{Case, EXPECTED, Watchdog, agree, later::Later, quiet, runtime};
 use counterpoint::{
     Built, CancelToken, Control, Draft, Ended, ExecuteError, Finalized, FromIter, HookFailure, LeftOut, Mode,
     Runtime, TransactionOutcome,
     cli::{latency::LatencySource, sequential::execute_sequential},
-    state::{DeferredSource, Request, SourceError, StateSource},
+    state::{DeferredSource, Request, StateSource},
 };
 use counterpoint_benches::{
     random::random_block,
-    workload::{Knobs, Mix, Workload},
+    workload::{Knobs, Mix},
 };
-use revm::{
-    bytecode::Bytecode,
-    context::TxEnv,
-    primitives::{Address, B256, U256},
-    state::{AccountInfo, EvmState},
-};
+use revm::{context::TxEnv, state::EvmState};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -54,40 +49,11 @@ impl DeferredSource for Stuck {
     }
 }
 
-impl StateSource for Stuck {
-    fn account(&self, _: Address) -> Result<Option<AccountInfo>, SourceError> {
-        unreachable!("it is asked in the other way")
-    }
-
-    fn storage(&self, _: Address, _: U256) -> Result<U256, SourceError> {
-        unreachable!("it is asked in the other way")
-    }
-
-    fn code(&self, _: B256) -> Result<Bytecode, SourceError> {
-        unreachable!("it is asked in the other way")
-    }
-
-    fn block_hash(&self, _: u64) -> Result<B256, SourceError> {
-        unreachable!("it is asked in the other way")
-    }
-
-    fn deferred(&self) -> Option<&dyn DeferredSource> {
-        Some(self)
-    }
-}
-
-fn case_of(workload: Workload) -> Case {
-    let mut case = Case::new(workload.cfg.spec);
-    (case.env, case.cfg) = (workload.env, workload.cfg);
-    (case.transactions, case.memory) = (workload.transactions, workload.source);
-    case
-}
-
 #[test]
 fn a_hook_hears_of_every_transaction_in_order() {
     let watchdog = Watchdog::new(PATIENCE);
     for seed in 0..12 {
-        let case = case_of(random_block(seed));
+        let case = Case::of(random_block(seed));
         let expected = case.sequential(Mode::Build);
         for (name, runtime) in &runtimes() {
             watchdog.now(&format!("seed {seed}, {name}"));
@@ -115,7 +81,7 @@ fn a_hook_hears_of_every_transaction_in_order() {
 fn a_hook_that_fails_ends_the_block_at_its_transaction() {
     quiet();
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::SwapsOnePool.build(&Knobs { transactions: 12, ..Knobs::default() }));
+    let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 12, ..Knobs::default() }));
     let expected = case.sequential(Mode::Verify);
     for (name, runtime) in &runtimes() {
         for at in 0..case.transactions.len() {
@@ -148,7 +114,7 @@ fn a_hook_that_fails_ends_the_block_at_its_transaction() {
 #[test]
 fn cancelled_at_any_point_the_block_ends_and_the_next_one_works() {
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::Defi.build(&Knobs { transactions: 60, ..Knobs::default() }));
+    let case = Case::of(Mix::Defi.build(&Knobs { transactions: 60, ..Knobs::default() }));
     let expected = case.sequential(Mode::Verify);
     let memory = Arc::new(case.memory.clone());
     let slow = |latency| -> Arc<dyn StateSource> {
@@ -158,7 +124,7 @@ fn cancelled_at_any_point_the_block_ends_and_the_next_one_works() {
         ("memory", Arc::new(case.memory.clone())),
         ("100 us", slow(Duration::from_micros(100))),
         // Nothing of the block is executed before it is cancelled.
-        ("stuck", Arc::new(Stuck::default())),
+        ("stuck", Arc::new(Later(Arc::<Stuck>::default()))),
     ];
     for (name, runtime) in &runtimes() {
         for (pace, source) in &sources {
@@ -199,7 +165,7 @@ fn cancelled_at_any_point_the_block_ends_and_the_next_one_works() {
 #[test]
 fn a_hook_may_cancel_its_own_block() {
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::SwapsOnePool.build(&Knobs { transactions: 20, ..Knobs::default() }));
+    let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 20, ..Knobs::default() }));
     for (name, runtime) in &runtimes() {
         watchdog.now(name);
         let token = CancelToken::new();
@@ -222,7 +188,7 @@ fn a_hook_may_cancel_its_own_block() {
 #[test]
 fn a_block_is_not_taken_apart_while_somebody_commits() {
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
+    let case = Case::of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
     let block = case.block(Mode::Verify);
     for workers in [2, 3] {
         let runtime = runtime(workers, 256, 256, None);
@@ -257,10 +223,10 @@ fn a_block_is_not_taken_apart_while_somebody_commits() {
 #[test]
 fn a_deadline_ends_the_block() {
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
+    let case = Case::of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
     let expected = case.sequential(Mode::Verify);
     let mut block = case.block(Mode::Verify);
-    block.source = Arc::new(Stuck::default());
+    block.source = Arc::new(Later(Arc::<Stuck>::default()));
     for (name, runtime) in &runtimes() {
         watchdog.now(name);
         let in_time = |time| Control::new().deadline(Instant::now() + time);
@@ -305,7 +271,7 @@ fn a_built_block_has_what_fits_and_says_what_does_not() {
     let watchdog = Watchdog::new(PATIENCE);
     let mut reasons = [0; 2];
     for seed in 0..10 {
-        let mut case = case_of(random_block(seed));
+        let mut case = Case::of(random_block(seed));
         let total: u64 = case.transactions.iter().map(|tx| tx.gas_limit).sum();
         for gas_limit in [total, total / 2, total / 5] {
             case.env.gas_limit = gas_limit;
@@ -376,7 +342,7 @@ fn sorted_reverts(bundle: &revm::database::BundleState) -> Reverts {
 #[test]
 fn candidates_from_a_channel_end_at_the_deadline() {
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::SwapsManyPools.build(&Knobs { transactions: 30, ..Knobs::default() }));
+    let case = Case::of(Mix::SwapsManyPools.build(&Knobs { transactions: 30, ..Knobs::default() }));
     for (name, runtime) in &runtimes() {
         watchdog.now(name);
         let (sender, mut receiver) = mpsc::channel();
@@ -435,7 +401,7 @@ fn candidates_from_a_channel_end_at_the_deadline() {
 #[test]
 fn many_runtimes_and_blocks_at_once() {
     let watchdog = Watchdog::new(PATIENCE);
-    let blocks: Vec<Case> = (0..8).map(|seed| case_of(random_block(100 + seed))).collect();
+    let blocks: Vec<Case> = (0..8).map(|seed| Case::of(random_block(100 + seed))).collect();
     let expected: Vec<_> = blocks.iter().map(|case| case.sequential(Mode::Build)).collect();
     let runtimes: Vec<Runtime> = (1..=4).map(|workers| runtime(workers, 64, 64, None)).collect();
     fn share<T: Send + Sync>(_: &T) {}

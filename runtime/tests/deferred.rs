@@ -2,6 +2,8 @@
 //! asked for once, and a source that fails, forgets, lies or panics costs its block and nothing else.
 #![cfg(all(feature = "chaos", feature = "cli"))]
 
+mod common;
+
 use std::{
     collections::HashSet,
     sync::{
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use common::later::{self, Later};
 use counterpoint::{
     Block, ExecuteError, Mode, Outcome, Runtime,
     cli::{compare::first_difference, latency::LatencySource, sequential::execute_sequential},
@@ -22,11 +25,7 @@ use counterpoint_benches::{
     workload::{Knobs, Mix, Workload},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use revm::{
-    bytecode::Bytecode,
-    primitives::{Address, B256, U256},
-    state::AccountInfo,
-};
+use revm::{primitives::U256, state::AccountInfo};
 
 /// What a source does with a batch of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,16 +86,12 @@ impl Source {
     }
 }
 
+/// What the memory says, accounts without their code, as a database would give them.
 fn answer(memory: &MemorySource, key: Key) -> Result<Answer, SourceError> {
-    Ok(match key {
-        Key::Account(address) => {
-            // Without its code, as a database would give it.
-            let info: Option<AccountInfo> = memory.account(address)?;
-            Answer::Account(info.map(|info| AccountInfo { code: None, ..info }))
-        }
-        Key::Storage(address, slot) => Answer::Storage(memory.storage(address, slot)?),
-        Key::Code(hash) => Answer::Code(memory.code(hash)?),
-        Key::BlockHash(number) => Answer::BlockHash(memory.block_hash(number)?),
+    let answer = later::answer(memory, key)?;
+    Ok(match answer {
+        Answer::Account(info) => Answer::Account(info.map(|info| AccountInfo { code: None, ..info })),
+        other => other,
     })
 }
 
@@ -134,28 +129,6 @@ impl DeferredSource for Source {
             Manner::AtOnce => treat_all(),
             _ => drop(thread::spawn(treat_all)),
         }
-    }
-}
-
-impl StateSource for Source {
-    fn account(&self, _: Address) -> Result<Option<AccountInfo>, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn storage(&self, _: Address, _: U256) -> Result<U256, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn code(&self, _: B256) -> Result<Bytecode, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn block_hash(&self, _: u64) -> Result<B256, SourceError> {
-        unreachable!("the runtime asks in the other way")
-    }
-
-    fn deferred(&self) -> Option<&dyn DeferredSource> {
-        Some(self)
     }
 }
 
@@ -217,7 +190,7 @@ fn any_order_of_answers_gives_the_sequential_result() {
             let source = Source::new(&workload.source, manner, seed);
             let place = format!("seed {seed}, {name}, {manner:?}");
             let outcome = runtime
-                .execute(&block(&workload, Arc::clone(&source) as _))
+                .execute(&block(&workload, Arc::new(Later(Arc::clone(&source)))))
                 .unwrap_or_else(|error| panic!("{place}: {error}"));
             check(&workload, &outcome, &place);
             assert_eq!(source.twice.load(Ordering::Relaxed), 0, "{place}: a key was asked for twice");
@@ -240,7 +213,7 @@ fn a_source_that_misbehaves_costs_its_block_alone() {
             for (name, runtime) in &runtimes {
                 let place = format!("seed {seed}, {name}, {manner:?}");
                 let source = Source::new(&workload.source, manner, seed);
-                match runtime.execute(&block(&workload, source)) {
+                match runtime.execute(&block(&workload, Arc::new(Later(source)))) {
                     // What failed was asked for in vain only.
                     Ok(outcome) => check(&workload, &outcome, &place),
                     Err(ExecuteError::Source { index, .. }) => {
@@ -264,7 +237,8 @@ fn one_worker_has_many_requests_out() {
     let source = Source::new(&workload.source, Manner::Scrambled, 1);
     let runtime =
         Runtime::builder().workers(1).keep_states(true).build().expect("one worker needs no thread");
-    let outcome = runtime.execute(&block(&workload, Arc::clone(&source) as _)).expect("the block is valid");
+    let outcome =
+        runtime.execute(&block(&workload, Arc::new(Later(Arc::clone(&source))))).expect("the block is valid");
     check(&workload, &outcome, "one worker");
     // What the transactions name is asked for before the first answer is needed.
     let most = source.most.load(Ordering::Relaxed);

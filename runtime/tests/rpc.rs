@@ -25,7 +25,7 @@ use counterpoint::{
 };
 use counterpoint_benches::{
     random::random_block,
-    workload::{Knobs, Mix, Workload},
+    workload::{Knobs, Mix},
 };
 use node::{Manner, Node};
 use revm::{
@@ -51,13 +51,6 @@ fn connect(node: &Node, settings: RpcSettings) -> Arc<RpcSource> {
     Arc::new(RpcSource::connect(&node.url, BlockId::number(7), settings).expect("a runtime"))
 }
 
-fn case_of(workload: Workload) -> Case {
-    let mut case = Case::new(workload.cfg.spec);
-    (case.env, case.cfg) = (workload.env, workload.cfg);
-    (case.transactions, case.memory) = (workload.transactions, workload.source);
-    case
-}
-
 /// Blocks in which no account is empty: nodes do not tell those from none at all.
 fn cases(count: u64) -> Vec<Case> {
     let defi =
@@ -75,7 +68,7 @@ fn cases(count: u64) -> Vec<Case> {
         workload.source = memory;
         workload
     });
-    defi.chain(random).map(case_of).collect()
+    defi.chain(random).map(Case::of).collect()
 }
 
 fn runtimes() -> Vec<Runtime> {
@@ -120,7 +113,7 @@ fn a_node_that_gives_trouble_that_passes_costs_only_time() {
 #[test]
 fn a_node_that_lies_costs_the_block_and_names_the_key() {
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
+    let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
     for manner in [Manner::WrongType, Manner::Refuses, Manner::Stuck] {
         for runtime in &runtimes() {
             watchdog.now(&format!("{manner:?}, {runtime:?}"));
@@ -155,7 +148,7 @@ fn a_node_that_lies_costs_the_block_and_names_the_key() {
 #[test]
 fn nobody_at_the_address() {
     let _watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
+    let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
     let node = Node::start(&case.memory, Manner::Honest);
     let mut settings = settings();
     settings.retries = 1;
@@ -181,7 +174,7 @@ fn a_node_under_https_is_spoken_to_in_tls() {
         std::io::Read::read_exact(&mut connection, &mut record).expect("a record");
         record
     });
-    let case = case_of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
+    let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
     let mut settings = settings();
     settings.retries = 0;
     let mut block = case.block(Mode::Verify);
@@ -197,7 +190,7 @@ fn a_node_under_https_is_spoken_to_in_tls() {
 #[test]
 fn hot_state_spares_the_node() {
     let _watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
+    let case = Case::of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
     let expected = case.sequential(Mode::Build);
     let node = Node::start(&case.memory, Manner::Honest);
     let source = connect(&node, settings());
@@ -340,7 +333,7 @@ impl AsyncSource for Odd {
 fn a_future_that_panics_forgets_or_never_ends() {
     common::quiet();
     let watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::Defi.build(&Knobs { transactions: 20, ..Knobs::default() }));
+    let case = Case::of(Mix::Defi.build(&Knobs { transactions: 20, ..Knobs::default() }));
     let expected = case.sequential(Mode::Build);
     for runtime in &runtimes() {
         for manner in 0..4 {

@@ -10,6 +10,8 @@
 //! fails at once.
 #![cfg(all(feature = "shuttle", feature = "cli"))]
 
+mod common;
+
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,13 +22,14 @@ use std::{
     },
 };
 
+use common::later::answer;
 use counterpoint::{
     Block, ExecuteError, Mode, Runtime,
     cli::{
         compare::first_difference,
         sequential::{Sequential, execute_sequential},
     },
-    state::{Answer, DeferredSource, Key, Request, SourceError, StateSource},
+    state::{DeferredSource, Request, SourceError, StateSource},
 };
 use counterpoint_benches::{
     random::random_block,
@@ -155,12 +158,7 @@ impl DeferredSource for Deferred {
         let source = Arc::clone(&self.source);
         let answer_all = move || {
             for request in requests {
-                let answer = match request.key() {
-                    Key::Account(address) => source.account(address).map(Answer::Account),
-                    Key::Storage(address, slot) => source.storage(address, slot).map(Answer::Storage),
-                    Key::Code(hash) => source.code(hash).map(Answer::Code),
-                    Key::BlockHash(number) => source.block_hash(number).map(Answer::BlockHash),
-                };
+                let answer = answer(&*source, request.key());
                 request.answer(answer);
             }
         };

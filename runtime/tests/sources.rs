@@ -17,7 +17,7 @@ use std::{
 
 use alloy_eips::eip4788::{BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CODE};
 use alloy_hardforks::EthereumHardfork as Fork;
-use common::{Case, EXPECTED, Watchdog, agree, quiet, runtime};
+use common::{Case, EXPECTED, Watchdog, agree, later::Later, quiet, runtime};
 use counterpoint::{
     ExecuteError, Mode, Runtime,
     cli::{compare::first_difference, sequential::SequentialEngine},
@@ -28,7 +28,7 @@ use counterpoint::{
 use counterpoint_benches::{
     asm::Asm,
     random::random_block,
-    workload::{Knobs, Mix, Workload},
+    workload::{Knobs, Mix},
 };
 use revm::{
     DatabaseRef,
@@ -107,13 +107,6 @@ impl DatabaseRef for Database {
     }
 }
 
-fn case_of(workload: Workload) -> Case {
-    let mut case = Case::new(workload.cfg.spec);
-    (case.env, case.cfg) = (workload.env, workload.cfg);
-    (case.transactions, case.memory) = (workload.transactions, workload.source);
-    case
-}
-
 /// A block that reads accounts, slots, code and a block hash.
 fn small() -> Case {
     let mut case = Case::new(SpecId::OSAKA);
@@ -180,7 +173,7 @@ fn soon(what: impl Fn() -> bool) -> bool {
 fn a_blocking_database_is_read_once_for_a_key_and_by_no_more_threads() {
     let watchdog = Watchdog::new(PATIENCE);
     for seed in 0..20 {
-        let case = case_of(random_block(seed));
+        let case = Case::of(random_block(seed));
         let expected = case.sequential(Mode::Build);
         for runtime in &runtimes() {
             watchdog.now(&format!("seed {seed}, {runtime:?}"));
@@ -210,7 +203,7 @@ fn a_blocking_database_is_read_once_for_a_key_and_by_no_more_threads() {
 #[test]
 fn blocks_that_want_the_same_key_at_the_same_time_share_the_read() {
     let _watchdog = Watchdog::new(PATIENCE);
-    let case = case_of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
+    let case = Case::of(Mix::Defi.build(&Knobs { transactions: 40, ..Knobs::default() }));
     let expected = case.sequential(Mode::Build);
     let mut database = Database::new(&case.memory);
     database.pause = Duration::from_millis(2);
@@ -305,7 +298,7 @@ fn chain(
     }
     for number in 0..length {
         let mut case =
-            case_of(Mix::Defi.build(&Knobs { transactions: 30, seed: number, ..Knobs::default() }));
+            Case::of(Mix::Defi.build(&Knobs { transactions: 30, seed: number, ..Knobs::default() }));
         // Whoever has sent something has another nonce: those who have not make the block.
         case.memory = memory.clone();
         let expected = case.sequential(Mode::Build);
@@ -439,27 +432,10 @@ fn an_answer_that_comes_after_the_commit_is_not_kept() {
             self.0.lock().expect("not poisoned").extend(requests);
         }
     }
-    impl StateSource for Held {
-        fn account(&self, _: Address) -> Result<Option<AccountInfo>, SourceError> {
-            unreachable!("it answers later")
-        }
-        fn storage(&self, _: Address, _: U256) -> Result<U256, SourceError> {
-            unreachable!("it answers later")
-        }
-        fn code(&self, _: B256) -> Result<Bytecode, SourceError> {
-            unreachable!("it answers later")
-        }
-        fn block_hash(&self, _: u64) -> Result<B256, SourceError> {
-            unreachable!("it answers later")
-        }
-        fn deferred(&self) -> Option<&dyn DeferredSource> {
-            Some(self)
-        }
-    }
     let (account, slot) = (common::address(1), U256::from(1));
     let held = Arc::new(Held(Mutex::default()));
     let hot = HotState::new(1 << 20);
-    let source = hot.source(Arc::clone(&held) as Arc<dyn StateSource>);
+    let source = hot.source(Arc::new(Later(Arc::clone(&held))));
     let answered = Arc::new(AtomicU64::new(0));
     let notes = Arc::clone(&answered);
     let request = Request::new(Key::Storage(account, slot), move |answer| {
@@ -555,7 +531,7 @@ fn memory_does_not_grow_over_ten_thousand_blocks() {
     }
     // What a block leaves behind is counted in entries and live sources, not in bytes that an allocator may keep.
     let _watchdog = Watchdog::new(Duration::from_secs(600));
-    let case = case_of(Mix::SwapsOnePool.build(&Knobs { transactions: 3, ..Knobs::default() }));
+    let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 3, ..Knobs::default() }));
     let expected = case.sequential(Mode::Build).expect("a block");
     let runtime = runtime(2, 16, 16, None);
     let hot = HotState::new(1 << 18);

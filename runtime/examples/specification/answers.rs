@@ -42,7 +42,7 @@ impl Answers {
         let text = json!({ "alloc": answer.alloc, "result": answer.result, "body": answer.body }).to_string();
         let mut file = GzEncoder::new(File::create(&draft)?, Compression::fast());
         file.write_all(text.as_bytes())?;
-        file.finish()?.sync_data()?;
+        file.finish()?;
         fs::rename(draft, place)
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test target uses its own part")]
 
+pub(crate) mod later;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -24,7 +26,7 @@ use counterpoint::{
     },
     state::{MemorySource, SourceError, StateSource},
 };
-use counterpoint_benches::fork;
+use counterpoint_benches::{fork, workload::Workload};
 use revm::{
     DatabaseRef,
     bytecode::Bytecode,
@@ -223,6 +225,14 @@ impl Case {
             nonces: BTreeMap::new(),
             rounds: 20,
         }
+    }
+
+    /// A generated block.
+    pub(crate) fn of(workload: Workload) -> Self {
+        let mut case = Self::new(workload.cfg.spec);
+        (case.env, case.cfg) = (workload.env, workload.cfg);
+        (case.transactions, case.memory) = (workload.transactions, workload.source);
+        case
     }
 
     /// How often each configuration executes the block. Default: 20.

@@ -62,14 +62,10 @@ impl From<Vec<Request>> for Event {
 }
 
 impl Batch<'_> {
-    /// Executes on a source, with changes over it.
-    pub(super) fn execute_on<E>(
-        self,
-        source: Arc<dyn StateSource>,
-        changes: &CacheState,
-    ) -> (Done, Option<Failure<E>>) {
+    /// Executes on a source.
+    pub(super) fn execute_on<E>(self, source: Arc<dyn StateSource>) -> (Done, Option<Failure<E>>) {
         let done = Arc::default();
-        let over = self.execute(with_changes(source, changes), note_in(&done));
+        let over = self.execute(source, note_in(&done));
         let done = std::mem::take(&mut *done.lock());
         (done, over.err().map(|error| Failure { error, database: None }))
     }
@@ -79,10 +75,8 @@ impl Batch<'_> {
     pub(super) fn stream_on<E, X>(
         self,
         source: Arc<dyn StateSource>,
-        changes: &CacheState,
         mut take: impl FnMut(Ended) -> Result<(), X>,
     ) -> Result<Option<Failure<E>>, X> {
-        let source = with_changes(source, changes);
         let over = thread::scope(|scope| {
             let (sender, finals) = mpsc::channel();
             let leader =
@@ -164,7 +158,8 @@ impl Batch<'_> {
     }
 }
 
-fn with_changes(source: Arc<dyn StateSource>, changes: &CacheState) -> Arc<dyn StateSource> {
+/// A source with changes over it.
+pub(super) fn with_changes(source: Arc<dyn StateSource>, changes: &CacheState) -> Arc<dyn StateSource> {
     match changes.accounts.is_empty() {
         true => source,
         false => Arc::new(Overlay::new(source, changes)),

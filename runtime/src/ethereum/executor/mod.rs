@@ -48,7 +48,7 @@ use revm::{
 };
 
 use crate::Runtime;
-use batch::{Batch, Done, Ended, Failure};
+use batch::{Batch, Done, Ended, Failure, with_changes};
 use database::Recording;
 
 /// Makes [`ParallelBlockExecutor`]s: what `EthBlockExecutorFactory` is to `EthBlockExecutor`.
@@ -214,13 +214,12 @@ where
             ended += 1;
             Ok::<(), BlockExecutionError>(())
         };
-        let failure = match self.source.clone() {
+        let failure = match self.source() {
             // Nobody reads the database meanwhile, so each transaction is committed to it as soon as it is final.
             Some(source) => {
                 let runtime = Arc::clone(&self.runtime);
-                let changes = self.changes.clone();
                 let batch = self.batch(&runtime, envs.into(), crate::Mode::Verify);
-                batch.stream_on(source, &changes, |done| commit(self, done))?
+                batch.stream_on(source, |done| commit(self, done))?
             }
             None => {
                 let (done, failure) = self.execute_batch(envs.into(), crate::Mode::Verify);
@@ -289,10 +288,15 @@ where
     ) -> (Done, Option<Failure<DB::Error>>) {
         let runtime = Arc::clone(&self.runtime);
         let batch = self.batch(&runtime, transactions, mode);
-        match &self.source {
-            Some(source) => batch.execute_on(Arc::clone(source), &self.changes),
+        match self.source() {
+            Some(source) => batch.execute_on(source),
             None => batch.execute_through(self.inner.evm.db_mut()),
         }
+    }
+
+    /// The state by now, where the workers need not ask the database for it.
+    fn source(&self) -> Option<Arc<dyn StateSource>> {
+        self.source.clone().map(|source| with_changes(source, &self.changes))
     }
 
     fn batch<'r>(&self, runtime: &'r Runtime, transactions: Arc<[TxEnv]>, mode: crate::Mode) -> Batch<'r> {
