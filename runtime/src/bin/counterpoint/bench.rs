@@ -8,7 +8,7 @@ mod usage;
 use std::{io, num::NonZero, thread, time::Duration};
 
 use clap::Args;
-use counterpoint::Runtime;
+use counterpoint::{BuildError, Runtime};
 use counterpoint_benches::{KnobArguments, Mix};
 
 use crate::{
@@ -45,6 +45,11 @@ pub(crate) struct Arguments {
     /// Have every read of the state take at least this many microseconds, for both sides.
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(1..))]
     source_latency_us: Option<u32>,
+
+    /// Execute so many transactions one after the other before the workers share the rest; with 0 all goes through the
+    /// parallel machinery [default: decided block by block].
+    #[arg(long, value_name = "N")]
+    serial_prefix: Option<usize>,
 
     /// Do not measure memory, which takes a process of its own for each side.
     #[arg(long)]
@@ -111,8 +116,8 @@ fn bench(mixes: &[Mix], arguments: &Arguments) -> io::Result<Status> {
     let runtimes: Vec<Runtime> = workers
         .iter()
         .map(|workers| {
-            let runtime = Runtime::builder().workers(*workers).build();
-            runtime.map_err(|error| io::Error::other(format!("cannot start {workers} workers: {error}")))
+            runtime(*workers, arguments)
+                .map_err(|error| io::Error::other(format!("cannot start {workers} workers: {error}")))
         })
         .collect::<io::Result<_>>()?;
     let mut output = Output::new(mixes.len(), !arguments.json);
@@ -156,6 +161,14 @@ fn bench(mixes: &[Mix], arguments: &Arguments) -> io::Result<Status> {
         output.line(summary)?;
     }
     Ok(status)
+}
+
+fn runtime(workers: usize, arguments: &Arguments) -> Result<Runtime, BuildError> {
+    let mut builder = Runtime::builder().workers(workers);
+    if let Some(prefix) = arguments.serial_prefix {
+        builder = builder.serial_prefix(prefix);
+    }
+    builder.build()
 }
 
 fn latency(arguments: &Arguments) -> Option<Duration> {

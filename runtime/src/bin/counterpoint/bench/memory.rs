@@ -6,10 +6,9 @@
 
 use std::{env, fmt, io, process::Command, str::FromStr};
 
-use counterpoint::Runtime;
 use counterpoint_benches::{Knobs, Mix};
 
-use super::{Arguments, latency, runs::Subject, usage};
+use super::{Arguments, latency, runs::Subject, runtime, usage};
 use crate::{output::Output, replay::Status};
 
 /// Who executes.
@@ -68,6 +67,9 @@ fn measure_side(side: Side, mix: Mix, knobs: &Knobs, arguments: &Arguments) -> i
     if let Some(latency) = arguments.source_latency_us {
         command.arg(format!("--source-latency-us={latency}"));
     }
+    if let Some(prefix) = arguments.serial_prefix {
+        command.arg(format!("--serial-prefix={prefix}"));
+    }
     // For jemalloc under the name that its crate gives it.
     command.env("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0");
     let output = command.output()?;
@@ -84,9 +86,7 @@ pub(super) fn print(side: Side, mixes: &[Mix], arguments: &Arguments) -> io::Res
     let subject = Subject::new(*mix, &arguments.knobs.knobs(*mix), latency(arguments))?;
     let runtime = match side {
         Side::Sequential => None,
-        Side::Workers(workers) => {
-            Some(Runtime::builder().workers(workers).build().map_err(io::Error::other)?)
-        }
+        Side::Workers(workers) => Some(runtime(workers, arguments).map_err(io::Error::other)?),
     };
     usage::reset_peak_memory()?;
     match runtime {

@@ -52,7 +52,13 @@ struct Parallel {
     executions_per_transaction: f64,
     /// The share of executions that repeat an earlier one.
     reexecution_share: f64,
+    /// Of the time: preparing, executing, merging and collecting.
+    setup_ms: f64,
+    execution_ms: f64,
+    finish_ms: f64,
     incarnations: u64,
+    /// Transactions that were executed one after the other, while nobody else worked.
+    serial: u64,
     parked: u64,
     resumed: u64,
     invalidated: u64,
@@ -82,6 +88,10 @@ impl WorkloadReport {
                 executions_per_transaction: statistics.incarnations as f64 / transactions.max(1) as f64,
                 reexecution_share: statistics.reexecution_share(transactions),
                 incarnations: statistics.incarnations,
+                serial: statistics.serial,
+                setup_ms: statistics.setup.as_secs_f64() * 1e3,
+                execution_ms: statistics.execution.as_secs_f64() * 1e3,
+                finish_ms: statistics.finish.as_secs_f64() * 1e3,
                 parked: statistics.parked,
                 resumed: statistics.resumed,
                 invalidated: statistics.invalidated,
