@@ -32,9 +32,15 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub(crate) fn new(transactions: usize, keep_states: bool, hook: Option<Box<dyn Hook>>) -> Self {
+    /// Nothing yet of so many transactions; the changeset is empty.
+    pub(crate) fn new(
+        changeset: Changeset,
+        transactions: usize,
+        keep_states: bool,
+        hook: Option<Box<dyn Hook>>,
+    ) -> Self {
         Self {
-            changeset: Changeset::with_capacity(transactions * 2),
+            changeset,
             transactions: Vec::with_capacity(transactions),
             states: Vec::new(),
             gas_used: 0,

@@ -47,6 +47,7 @@ mod conflicts;
 mod control;
 #[cfg(feature = "ethereum")]
 pub mod ethereum;
+mod finish;
 mod input;
 mod longest;
 mod observe;

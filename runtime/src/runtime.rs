@@ -11,7 +11,7 @@ use std::{
 
 use counterpoint_actors::{BlockState, Chaos, Yielded, panic_message};
 use counterpoint_state::{
-    EventCount, StateSource,
+    Changeset, EventCount, StateSource,
     sync::{
         AtomicBool, AtomicU32, Ordering, RwLock, SPINS, spin_loop,
         thread::{self, JoinHandle},
@@ -21,6 +21,7 @@ use counterpoint_state::{
 use crate::{
     commit::Committer,
     control::{Alarm, Control, Stop, Timer, Watch},
+    finish::{Bundlings, collect},
     input::Block,
     observe,
     outcome::{ExecuteError, Outcome, Statistics},
@@ -56,6 +57,7 @@ struct Pool {
     work: Arc<EventCount>,
     /// How many blocks will soon be on the list: their helpers wake up meanwhile.
     expected: AtomicU32,
+    bundlings: Bundlings,
     store: Store,
     closing: AtomicBool,
 }
@@ -190,6 +192,7 @@ impl Builder {
             runs: RwLock::new(Vec::new()),
             work: Arc::default(),
             expected: AtomicU32::new(0),
+            bundlings: Bundlings::default(),
             store: Store::default(),
             closing: AtomicBool::new(false),
         });
@@ -280,7 +283,8 @@ impl Runtime {
         let begin = Instant::now();
         let transactions = block.transactions.len();
         let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
-        let mut committer = Committer::new(transactions, keep_states, control.hook.take());
+        let changeset = self.pool.store.take_changeset(transactions);
+        let mut committer = Committer::new(changeset, transactions, keep_states, control.hook.take());
         let mut stretches = Stretches::new();
         let mut plan = self.plan(block);
         let watches = self.watches(block);
@@ -333,7 +337,9 @@ impl Runtime {
         }
         let executed = Instant::now();
         let _span = tracing::debug_span!("finish").entered();
-        let mut outcome = collect(committer, statistics);
+        let pool = &*self.pool;
+        let helpers = (self.settings.workers > 1).then_some((&pool.bundlings, &*pool.work));
+        let mut outcome = collect(committer, statistics, &pool.store, helpers)?;
         let statistics = &mut outcome.statistics;
         statistics.finish += executed.elapsed();
         // What is left of the time went into preparing the stretches.
@@ -438,7 +444,8 @@ impl Runtime {
             self.pool.give_up(&run, kit);
         }
         // SAFETY: the block is done. Nobody is there, or the drainer of the frontier ended it, and commits no more.
-        let committer = std::mem::replace(unsafe { run.committer() }, Committer::new(0, false, None));
+        let committer =
+            std::mem::replace(unsafe { run.committer() }, Committer::new(Changeset::new(), 0, false, None));
         if failure.is_none() && (run.state.is_deferred() || committer.transactions.len() < range.end) {
             // Scouts are on their way, or parked fibers are left.
             self.pool.give_up(&run, kit);
@@ -499,13 +506,6 @@ fn add_counters(statistics: &mut Statistics, run: &BlockRun) {
         statistics.fibers = statistics.fibers.max(counters.fibers.get());
         statistics.ready = statistics.ready.max(counters.ready.get());
     }
-}
-
-/// The outcome of a block that is committed.
-fn collect(committer: Committer, mut statistics: Statistics) -> Outcome {
-    let Committer { changeset, transactions, states, gas_used, ahead, .. } = committer;
-    statistics.ahead = ahead;
-    Outcome { transactions, bundle: changeset.finish(), gas_used, statistics, states }
 }
 
 impl Drop for Runtime {
@@ -606,7 +606,7 @@ impl Pool {
                     self.tell(&visit);
                 }
             }
-            if worked {
+            if worked || self.bundlings.help() {
                 idle = 0;
                 continue;
             }
@@ -624,6 +624,7 @@ impl Pool {
             let ticket = self.work.prepare();
             // Acquire: as above.
             let something = self.closing.load(Ordering::Acquire)
+                || self.bundlings.may_need_help()
                 || self.runs.read().iter().any(|run| !run.is_done() && run.may_have_work());
             drop(runs);
             if something {

@@ -4,7 +4,7 @@ use counterpoint_actors::{
     Chaos, End, Execution, Executor, Fiber, SerialExecutor, Yielded, estimate, publish, run_inline,
 };
 // Seam: the state crate's.
-use counterpoint_state::{Arena, WaitWord, Waiter, sync::Mutex};
+use counterpoint_state::{Arena, Changeset, WaitWord, Waiter, sync::Mutex};
 
 use crate::{
     conflicts::{Conflicts, Slot},
@@ -50,10 +50,18 @@ pub(crate) struct Store {
     pub(crate) conflicts: Conflicts,
     /// Arenas of finished blocks, to be emptied.
     used: Mutex<Vec<Arena>>,
+    /// Empty ones, with the room that blocks needed.
+    changesets: Mutex<Vec<Changeset>>,
 }
 
 /// Arenas of finished blocks that are kept for others, about.
 const MOST_ARENAS: usize = 32;
+
+/// Changesets that are kept for other blocks.
+const MOST_CHANGESETS: usize = 4;
+
+/// A transaction changes about so many accounts that no other one does.
+const CHANGES: usize = 2;
 
 /// Idle fibers that a kit keeps for itself.
 const KEPT_FIBERS: usize = 16;
@@ -96,6 +104,23 @@ impl Store {
             self.arenas.lock().push(emptied(arena));
         }
         found
+    }
+
+    /// An empty changeset with room for what so many transactions change.
+    pub(crate) fn take_changeset(&self, transactions: usize) -> Changeset {
+        // Bound to a name, so that the lock is free again.
+        let kept = self.changesets.lock().pop();
+        let mut changeset = kept.unwrap_or_default();
+        // The beneficiary, and whom withdrawals and system calls change.
+        changeset.reserve(transactions * CHANGES + 16);
+        changeset
+    }
+
+    pub(crate) fn put_changeset(&self, changeset: Changeset) {
+        let mut changesets = self.changesets.lock();
+        if changesets.len() < MOST_CHANGESETS {
+            changesets.push(changeset);
+        }
     }
 
     pub(crate) fn put_kit(&self, kit: Kit) {

@@ -3,6 +3,9 @@
 //! It gives what `revm_database::State` gives after `commit` of each transaction. Where transactions run one after
 //! the other it is also the state that they read from; where they run in parallel, the cells serve the reads, and
 //! what slots hold is found in the transitions afterwards.
+//!
+//! A large block's changeset takes tens of megabytes. Most of its cost is memory that is touched for the first time, so an
+//! account is in one place only, and a changeset can be used again.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -15,33 +18,32 @@ use revm::{
 };
 
 use crate::{
-    bundle::bundle,
+    bundle::{Bundler, Bundling},
     prefix::{self, Prefix},
     source::StateSource,
 };
-
-type Transition = TransitionAccount<Option<Cow<'static, EvmStorage>>>;
 
 /// Collects the state changes of a block's transactions in their order.
 #[derive(Debug, Default)]
 pub struct Changeset {
     positions: AddressMap<u32>,
     accounts: Vec<Tracked>,
-    transitions: Vec<(Address, TransitionAccount)>,
+    /// The positions of those that a transaction has changed, in the order of their first change.
+    changed: Vec<u32>,
 }
 
 /// An account as the transactions so far left it.
 #[derive(Debug)]
 struct Tracked {
     address: Address,
-    info: Option<AccountInfo>,
-    status: AccountStatus,
     /// A transaction created, destroyed or removed it.
     wiped: bool,
+    /// A transaction changed it.
+    changed: bool,
     /// The slots that are known, if they are kept.
     slots: StorageKeyMap<U256>,
-    /// Where its transition is, if a transaction changed it.
-    transition: Option<u32>,
+    /// What it is, and what it was before the first transaction that changed it.
+    transition: TransitionAccount,
 }
 
 impl Changeset {
@@ -52,9 +54,26 @@ impl Changeset {
 
     /// No changes, and room for those of so many accounts.
     pub fn with_capacity(accounts: usize) -> Self {
-        let mut positions = AddressMap::default();
-        positions.reserve(accounts);
-        Self { positions, accounts: Vec::with_capacity(accounts), transitions: Vec::with_capacity(accounts) }
+        let mut changeset = Self::new();
+        changeset.reserve(accounts);
+        changeset
+    }
+
+    /// Makes room for the changes of so many more accounts.
+    pub fn reserve(&mut self, accounts: usize) {
+        self.positions.reserve(accounts);
+        self.accounts.reserve(accounts);
+        self.changed.reserve(accounts);
+    }
+
+    /// How many accounts the transactions so far have changed.
+    pub fn changes(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// For about how many accounts there is room.
+    pub fn capacity(&self) -> usize {
+        self.accounts.capacity()
     }
 
     /// Adds what the next transaction changed, as revm's journal finalised it.
@@ -81,13 +100,9 @@ impl Changeset {
             Some(position) if self.accounts.get(position).is_some_and(|at| at.address == address) => position,
             _ => self.place(address, || Tracked::loaded(address, &account)),
         };
-        let tracked = &mut self.accounts[position];
-        let Some(transition) = tracked.apply(account, keep) else { return };
-        if let Some(at) = tracked.transition {
-            return self.transitions[at as usize].1.update(transition);
+        if self.accounts[position].apply(account, keep) {
+            self.changed.push(position as u32);
         }
-        tracked.transition = Some(self.transitions.len() as u32);
-        self.transitions.push((address, transition.map_storage(changed)));
     }
 
     /// Adds to the balance of an account that transactions have changed before, in wei; returns what it holds then.
@@ -96,17 +111,14 @@ impl Changeset {
     pub fn credit(&mut self, address: &Address, amount: U256, with_code: bool) -> Option<U256> {
         let position = *self.positions.get(address)?;
         let tracked = &mut self.accounts[position as usize];
-        let transition = &mut self.transitions[tracked.transition? as usize].1;
-        let info = tracked.info.as_mut()?;
+        let TransitionAccount { info, status, .. } = &mut tracked.transition;
+        let info = info.as_mut().filter(|_| tracked.changed)?;
         if info.is_empty() || (with_code && info.code.is_none()) {
             return None;
         }
-        let sum = info.balance.checked_add(amount)?;
-        tracked.status = tracked.status.on_changed(info.has_no_code_and_nonce());
-        info.balance = sum;
-        transition.info.as_mut()?.balance = sum;
-        transition.status = tracked.status;
-        Some(sum)
+        info.balance = info.balance.checked_add(amount)?;
+        *status = status.on_changed(info.has_no_code_and_nonce());
+        Some(info.balance)
     }
 
     /// The position of an account; where it is not known yet, it is added.
@@ -141,7 +153,7 @@ impl Changeset {
     /// The account at a position as the transactions so far left it.
     #[inline]
     pub fn info(&self, position: usize) -> Option<&AccountInfo> {
-        self.accounts[position].info.as_ref()
+        self.accounts[position].transition.info.as_ref()
     }
 
     /// The account as the transactions so far left it; the outer `None` if nothing is known of it.
@@ -158,17 +170,17 @@ impl Changeset {
     #[inline]
     pub fn slot(&self, position: usize, slot: &U256) -> Option<U256> {
         let account = &self.accounts[position];
-        if account.info.is_none() {
+        let transition = &account.transition;
+        if transition.info.is_none() {
             return Some(U256::ZERO);
         }
         if let Some(value) = account.slots.get(slot) {
             return Some(*value);
         }
         // What parallel transactions have changed.
-        let transition = account.transition.map(|at| &self.transitions[at as usize].1);
-        match transition.and_then(|transition| transition.storage.get(slot)) {
+        match transition.storage.get(slot) {
             Some(slot) => Some(slot.present_value),
-            None => account.status.is_storage_known().then_some(U256::ZERO),
+            None => transition.status.is_storage_known().then_some(U256::ZERO),
         }
     }
 
@@ -181,52 +193,64 @@ impl Changeset {
     /// What is known of the state so far, for transactions that go on from here over this source of the state before the
     /// block. `None` where they would not find what they would find here, see [`Prefix`]: then nothing is changed.
     pub fn freeze(&mut self, source: Arc<dyn StateSource>) -> Option<Prefix> {
-        let known = |at: &Tracked| at.transition.is_some() || at.wiped || !at.slots.is_empty();
-        if self.accounts.iter().any(|at| self.is_odd(at)) {
+        if self.accounts.iter().any(Tracked::is_odd) {
             return None;
         }
-        let transitions = &self.transitions;
-        let accounts = self.accounts.iter_mut().filter(|at| known(at)).map(|at| {
+        let known = |at: &&mut Tracked| at.changed || at.wiped || !at.slots.is_empty();
+        let accounts = self.accounts.iter_mut().filter(known).map(|at| {
+            let TransitionAccount { info, status, storage, .. } = &at.transition;
             // Where the source does not know better they are needed again after these transactions.
-            let needed = at.status.is_storage_known();
+            let needed = status.is_storage_known();
             let mut slots = if needed { at.slots.clone() } else { std::mem::take(&mut at.slots) };
-            if let Some(transition) = at.transition {
-                for (slot, value) in &transitions[transition as usize].1.storage {
-                    slots.entry(*slot).or_insert(value.present_value);
-                }
+            for (slot, value) in storage {
+                slots.entry(*slot).or_insert(value.present_value);
             }
-            (at.address, prefix::Account { info: at.info.clone(), status: at.status, wiped: at.wiped, slots })
+            (at.address, prefix::Account { info: info.clone(), status: *status, wiped: at.wiped, slots })
         });
         Some(Prefix::new(source, accounts.collect()))
     }
 
-    /// Whether the cells of parallel transactions would show something else of an account than revm's `State` does.
-    /// They go by what the source says, and of a changed account this is not what it said: it may have come into
-    /// being in the block and have lost the empty code at hand, or have neither nonce nor code and yet slots that
-    /// count.
-    fn is_odd(&self, at: &Tracked) -> bool {
-        let (Some(info), Some(transition)) = (&at.info, at.transition) else { return false };
-        let transition = &self.transitions[transition as usize].1;
-        let is_new = at.wiped || transition.previous_info.is_none();
-        let has_slots = !at.slots.is_empty() || !transition.storage.is_empty();
-        info.is_empty_code_hash()
-            && (is_new && info.code.is_none() || at.status.is_storage_known() && info.nonce == 0 && has_slots)
+    /// The net changes and how to revert them.
+    pub fn finish(mut self) -> BundleState {
+        self.take_bundle(None)
     }
 
-    /// The net changes and how to revert them.
-    pub fn finish(self) -> BundleState {
-        bundle(self.transitions)
+    /// The net changes and how to revert them; where it is given, whoever helps with `bundling` does a part of the work. The
+    /// changeset is empty then, and keeps its room.
+    ///
+    /// # Panics
+    ///
+    /// If whoever helped has panicked.
+    pub fn take_bundle(&mut self, bundling: Option<&Bundling>) -> BundleState {
+        let mut bundler = Bundler::new(self.changed.len(), bundling);
+        for position in self.changed.drain(..) {
+            let tracked = &mut self.accounts[position as usize];
+            bundler.add(tracked.address, std::mem::take(&mut tracked.transition));
+        }
+        let bundle = bundler.finish();
+        self.clear();
+        bundle
+    }
+
+    /// Forgets all changes, and keeps the room that they took.
+    pub fn clear(&mut self) {
+        self.positions.clear();
+        self.accounts.clear();
+        self.changed.clear();
     }
 }
 
 /// The slots that a transaction changed, with what they held before it.
-fn changed(storage: Option<Cow<'_, EvmStorage>>) -> StorageWithOriginalValues {
-    let Some(storage) = storage else { return StorageWithOriginalValues::default() };
-    storage
-        .iter()
-        .filter(|(_, slot)| slot.is_changed())
-        .map(|(key, slot)| (*key, StorageSlot::new_changed(slot.original_value, slot.present_value)))
-        .collect()
+fn changed(storage: Option<EvmStorage>) -> StorageWithOriginalValues {
+    let mut slots = StorageWithOriginalValues::default();
+    let Some(storage) = storage else { return slots };
+    let changed = || storage.iter().filter(|(_, slot)| slot.is_changed());
+    slots.reserve(changed().count());
+    slots.extend(
+        changed()
+            .map(|(key, slot)| (*key, StorageSlot::new_changed(slot.original_value, slot.present_value))),
+    );
+    slots
 }
 
 impl Tracked {
@@ -236,8 +260,8 @@ impl Tracked {
             Some(info) if info.is_empty() => AccountStatus::LoadedEmptyEIP161,
             Some(_) => AccountStatus::Loaded,
         };
-        let slots = StorageKeyMap::default();
-        Self { address, info, status, wiped: false, slots, transition: None }
+        let transition = TransitionAccount { info, status, ..TransitionAccount::default() };
+        Self { address, wiped: false, changed: false, slots: StorageKeyMap::default(), transition }
     }
 
     /// The account before the transaction that touches it first.
@@ -255,37 +279,36 @@ impl Tracked {
         self.slots.clear();
     }
 
-    /// The order of the cases is that of `revm_database::CacheState`: destroyed, created, removed as empty,
-    /// changed.
-    fn apply(&mut self, mut account: Account, keep: bool) -> Option<Transition> {
+    /// Adds what a transaction did to it; returns whether it is the first one that changed it. The order of the cases is
+    /// that of `revm_database::CacheState`: destroyed, created, removed as empty, changed.
+    fn apply(&mut self, mut account: Account, keep: bool) -> bool {
         account.info.account_id = None;
-        let previous_status = self.status;
-        let previous_info = self.info.take();
+        let previous_status = self.transition.status;
         let (info, storage) = if account.is_selfdestructed() {
-            self.status = previous_status.on_selfdestructed();
+            self.transition.status = previous_status.on_selfdestructed();
             if previous_status == AccountStatus::LoadedNotExisting {
-                return None;
+                return false;
             }
             self.wipe();
             (None, None)
         } else if account.is_created() {
-            self.status = previous_status.on_created();
+            self.transition.status = previous_status.on_created();
             self.wipe();
             (Some(account.info), Some(account.storage))
         } else if account.is_empty() {
-            self.status = previous_status.on_touched_empty_post_eip161();
+            self.transition.status = previous_status.on_touched_empty_post_eip161();
             if matches!(
                 previous_status,
                 AccountStatus::LoadedNotExisting | AccountStatus::Destroyed | AccountStatus::DestroyedAgain
             ) {
-                return None;
+                return false;
             }
             self.wipe();
             (None, None)
         } else {
             let without_nonce_and_code =
-                previous_info.as_ref().is_some_and(AccountInfo::has_no_code_and_nonce);
-            self.status = previous_status.on_changed(without_nonce_and_code);
+                self.transition.info.as_ref().is_some_and(AccountInfo::has_no_code_and_nonce);
+            self.transition.status = previous_status.on_changed(without_nonce_and_code);
             if without_nonce_and_code && !account.storage.is_empty() {
                 // From here on a slot that is not known counts as zero, but these were read before.
                 self.slots.extend(account.storage.iter().map(|(key, slot)| (*key, slot.present_value)));
@@ -299,15 +322,44 @@ impl Tracked {
             let changed = storage.iter().filter(|(_, slot)| slot.is_changed());
             self.slots.extend(changed.map(|(key, slot)| (*key, slot.present_value)));
         }
-        self.info.clone_from(&info);
         let storage_was_destroyed = storage.is_none();
-        Some(TransitionAccount {
+        let status = self.transition.status;
+        if self.changed {
+            self.transition.update(TransitionAccount {
+                info,
+                status,
+                previous_info: None,
+                previous_status,
+                storage: storage.map(Cow::Owned),
+                storage_was_destroyed,
+            });
+            return false;
+        }
+        self.changed = true;
+        self.transition = TransitionAccount {
             info,
-            status: self.status,
-            previous_info,
+            status,
+            previous_info: self.transition.info.take(),
             previous_status,
-            storage: storage.map(Cow::Owned),
+            storage: changed(storage),
             storage_was_destroyed,
-        })
+        };
+        true
+    }
+
+    /// Whether the cells of parallel transactions would show something else of an account than revm's `State` does.
+    /// They go by what the source says, and of a changed account this is not what it said: it may have come into
+    /// being in the block and have lost the empty code at hand, or have neither nonce nor code and yet slots that
+    /// count.
+    fn is_odd(&self) -> bool {
+        let TransitionAccount { info: Some(info), status, previous_info, storage, .. } = &self.transition
+        else {
+            return false;
+        };
+        let is_new = self.wiped || previous_info.is_none();
+        let has_slots = !self.slots.is_empty() || !storage.is_empty();
+        self.changed
+            && info.is_empty_code_hash()
+            && (is_new && info.code.is_none() || status.is_storage_known() && info.nonce == 0 && has_slots)
     }
 }

@@ -44,6 +44,7 @@ pub mod waiting;
 pub use account::{AccountCells, AccountView, Code, Lifecycle, NotReady};
 pub use arena::Arena;
 pub use base::{Base, Failure, Known};
+pub use bundle::Bundling;
 pub use chain::Chain;
 pub use changeset::Changeset;
 pub use event::EventCount;

@@ -1,0 +1,97 @@
+//! The end of a block: its changeset becomes the bundle, with a helper's hands where it is large.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use counterpoint_actors::panic_message;
+// Seam: the state crate's.
+use counterpoint_state::{
+    Bundling, EventCount,
+    sync::{RwLock, SPINS, spin_loop, thread},
+};
+use revm::database::BundleState;
+
+use crate::{
+    commit::Committer,
+    outcome::{ExecuteError, Outcome, Statistics},
+    worker::Store,
+};
+
+/// A changeset of more accounts is worth a helper. Fewer under shuttle, so that schedules see it.
+const LARGE: usize = if SPINS < 100 { 2 } else { 512 };
+
+/// The bundles that are in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Bundlings(RwLock<Vec<Arc<Bundling>>>);
+
+impl Bundlings {
+    /// Helps with a bundle, if there is one with which nobody helps, until it is complete.
+    pub(crate) fn help(&self) -> bool {
+        // Bound to a name, so that the lock is free again.
+        let found = self.0.read().iter().find(|bundling| bundling.join()).map(Arc::clone);
+        let Some(bundling) = found else { return false };
+        // If it panics, which it does not, the part is lost, and the block's thread notices that.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let mut idle = 0;
+            while !bundling.is_over() {
+                if bundling.help() {
+                    idle = 0;
+                } else if idle < SPINS {
+                    idle += 1;
+                    spin_loop();
+                } else {
+                    thread::yield_now();
+                }
+            }
+        }));
+        true
+    }
+
+    /// Whether there is one with which nobody helps.
+    pub(crate) fn may_need_help(&self) -> bool {
+        self.0.read().iter().any(|bundling| !bundling.is_joined())
+    }
+
+    /// Makes a bundle of the changes, and has a helper join.
+    fn bundle(&self, committer: &mut Committer, work: &EventCount) -> BundleState {
+        let bundling = Arc::new(Bundling::new());
+        self.0.write().push(Arc::clone(&bundling));
+        let listed = Listed(self, &bundling);
+        work.notify_waiting();
+        let bundle = committer.changeset.take_bundle(Some(&bundling));
+        drop(listed);
+        bundle
+    }
+}
+
+/// While it lives, a bundle is on the list.
+struct Listed<'a>(&'a Bundlings, &'a Arc<Bundling>);
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.1.end();
+        self.0.0.write().retain(|other| !Arc::ptr_eq(other, self.1));
+    }
+}
+
+/// The outcome of a block that is committed.
+pub(crate) fn collect(
+    mut committer: Committer,
+    mut statistics: Statistics,
+    store: &Store,
+    helpers: Option<(&Bundlings, &EventCount)>,
+) -> Result<Outcome, ExecuteError> {
+    let bundle = catch_unwind(AssertUnwindSafe(|| match helpers {
+        Some((bundlings, work)) if committer.changeset.changes() > LARGE => {
+            bundlings.bundle(&mut committer, work)
+        }
+        _ => committer.changeset.take_bundle(None),
+    }));
+    let bundle = bundle.map_err(|panic| ExecuteError::Internal(panic_message(&*panic)))?;
+    let Committer { changeset, transactions, states, gas_used, ahead, .. } = committer;
+    store.put_changeset(changeset);
+    statistics.ahead = ahead;
+    Ok(Outcome { transactions, bundle, gas_used, statistics, states })
+}
