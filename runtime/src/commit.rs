@@ -1,5 +1,7 @@
 //! The commit at the frontier: what is final, in order.
 
+use std::time::Instant;
+
 use counterpoint_actors::{End, Executed, Unsettled, settle};
 use counterpoint_state::{
     Changeset, Phase,
@@ -12,8 +14,11 @@ use crate::{
     input::Mode,
     outcome::{ExecuteError, TransactionOutcome},
     pace::{Course, Pace},
-    run::Visit,
+    run::{Visit, nanoseconds},
 };
+
+/// Of so many transactions, one stands for the others: how long it takes to add what it changed.
+const COMMITS: u32 = 8;
 
 /// What the transactions that passed the frontier left.
 pub(crate) struct Committer {
@@ -125,6 +130,7 @@ impl Visit<'_> {
         }
         // SAFETY: called by the frontier's drainer.
         let committer = unsafe { run.committer() };
+        let begin = (run.is_timed && index.is_multiple_of(COMMITS)).then(Instant::now);
         let appended = match std::mem::replace(&mut execution.end, End::Unfinished) {
             End::Executed(mut executed) => {
                 let apart = committer.shows_changes();
@@ -175,6 +181,9 @@ impl Visit<'_> {
         if let Err(error) = appended {
             run.fail(error);
             return false;
+        }
+        if let Some(begin) = begin {
+            self.context.counters.useful.add(nanoseconds(begin.elapsed()) * u64::from(COMMITS));
         }
         let course = match (body.ahead, body.waited || word.load().incarnation() > 0) {
             (false, _) => Course::AtTheFrontier,

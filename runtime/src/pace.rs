@@ -27,8 +27,10 @@ const STRETCH: Duration = Duration::from_millis(2);
 /// as on all. More than 100, since the same transactions take less where there are no cells.
 const BUSY: u128 = 112;
 
-/// It does not pay if that is missed so often in a row.
+/// It does not pay if that is missed so often in a row, and in so large a part of the times that it was met before: who
+/// has gained from it for long does not stop for a moment in which the machine was busy with something else.
 const IDLE: u32 = 2;
+const OF_MET: u32 = 8;
 
 /// What became of the transactions that were begun ahead. Belongs to who drains the frontier.
 #[derive(Debug, Default)]
@@ -42,6 +44,8 @@ pub(crate) struct Pace {
     /// When what was done was summed up last, and the nanoseconds of useful work by then.
     since: Option<(Instant, u64)>,
     idle: u32,
+    /// How often that was enough.
+    met: u32,
 }
 
 /// What the workers have done so far.
@@ -141,8 +145,13 @@ impl Pace {
         // Less than before, if much was done in vain.
         let done = work.nanoseconds.wrapping_sub(before).cast_signed().max(0).cast_unsigned();
         let is_idle = u128::from(done) * 100 < passed.as_nanos() * BUSY;
-        self.idle = if is_idle { self.idle + 1 } else { 0 };
-        self.idle >= IDLE && !work.ahead
+        if is_idle {
+            self.idle += 1;
+        } else {
+            self.met += 1;
+            self.idle = 0;
+        }
+        self.idle >= IDLE.max(self.met / OF_MET) && !work.ahead
     }
 }
 

@@ -87,7 +87,7 @@ pub(crate) struct BlockRun {
     failure: Mutex<Option<ExecuteError>>,
     limits: Limits,
     /// Whether transactions are timed.
-    is_timed: bool,
+    pub(crate) is_timed: bool,
     /// What their times count from.
     begin: Instant,
     pub(crate) mode: Mode,
@@ -141,7 +141,7 @@ fn new_queues(workers: usize) -> Queues {
 pub(crate) type Watch = Option<(Instant, u64)>;
 
 /// A time in nanoseconds.
-fn nanoseconds(time: Duration) -> u64 {
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// Bits of the hash that choose a link of the root, at least and at most.
 #[cfg(not(loom))]
-const ROOT_BITS: (u32, u32) = (8, 14);
+const ROOT_BITS: (u32, u32) = (8, 18);
 #[cfg(loom)]
 const ROOT_BITS: (u32, u32) = (1, 1);
 #[cfg(not(loom))]
