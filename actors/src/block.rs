@@ -9,7 +9,7 @@ use std::{
 
 use counterpoint_state::{
     Arena, StateSource, TransactionWord,
-    sync::{AtomicPtr, Ordering, unordered::AtomicU64},
+    sync::{AtomicBool, AtomicPtr, Ordering, unordered::AtomicU64},
 };
 use crossbeam_utils::CachePadded;
 use revm::{
@@ -51,6 +51,8 @@ pub struct BlockState {
     pub(crate) inbox: Option<Arc<Inbox>>,
     pub(crate) id: u64,
     pub(crate) chaos: Option<Chaos>,
+    /// Nobody needs what is executed from now on.
+    over: AtomicBool,
     /// The beneficiary's actor, once somebody asked for it; null before.
     beneficiary: AtomicPtr<Actor<'static>>,
     /// Dropped last: everything above points into it.
@@ -112,6 +114,7 @@ impl BlockState {
             routes: own.iter().map(route).collect(),
             inbox: source.deferred().is_some().then(|| Arc::new(Inbox::new(wake))),
             directory: Directory::new(expected_accounts(own)),
+            over: AtomicBool::new(false),
             beneficiary: AtomicPtr::new(ptr::null_mut()),
             words: range.clone().map(|_| CachePadded::default()).collect(),
             range,
@@ -124,6 +127,19 @@ impl BlockState {
             chaos,
             spaces: (0..workers).map(|_| CachePadded::new(Space::new(arena()))).collect(),
         }
+    }
+
+    /// The block is committed or given up: what is still executed ends at its next read.
+    pub fn end(&self) {
+        // Release: who sees it finds out what the caller did before. Pairs with `is_over`.
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// Whether the block is committed or given up.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        // Acquire: pairs with `end`.
+        self.over.load(Ordering::Acquire)
     }
 
     /// Takes the block apart and gives its memory back, to be reset.

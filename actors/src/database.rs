@@ -2,7 +2,7 @@
 
 use corosensei::Yielder;
 use counterpoint_state::{
-    Fields, Known, NotReady, Phase, Reader, SlotView, SourceError, StateSource, VersionWord,
+    Fields, Known, NotReady, Phase, Reader, SlotView, SourceError, StateSource, VersionWord, WaitWord,
 };
 use revm::{
     bytecode::Bytecode,
@@ -56,6 +56,9 @@ pub struct CellDatabase {
     pub(crate) masked: bool,
 }
 
+/// A scout asks for so many keys that it does not wait for, before it ends and waits.
+const GUESSES: u32 = 256;
+
 /// A scout waits for so many accounts, since it may have to call them. Those after that it takes for missing until it goes
 /// again: a loop over many becomes one round of requests.
 const AWAITED: u32 = 8;
@@ -100,6 +103,9 @@ impl CellDatabase {
     fn check(&mut self) -> Result<(), ReadError> {
         if !self.link().yielder.is_null() && self.block().chaos.as_ref().is_some_and(Chaos::pauses) {
             self.suspend(Request::Pause)?;
+        }
+        if self.block().is_over() {
+            return self.stop(Stop::Cancelled);
         }
         match &self.execution().stopped {
             None => {}
@@ -268,26 +274,37 @@ impl CellDatabase {
     }
 
     /// A scout: whether it goes on without this account, for which the source is asked.
-    fn looks_past(&mut self, address: Address) -> bool {
+    fn looks_past(&mut self, address: Address) -> Result<bool, ReadError> {
+        self.check()?;
         let worker = self.worker();
         let actor = self.block().actor(address, &worker);
         if actor.cells.base().is_some() {
-            return false;
+            return Ok(false);
         }
         let index = self.execution().index;
         if self.execution().awaited < AWAITED || self.block().transaction(index).caller == address {
             self.execution().awaited += 1;
-            return false;
+            self.execution().asked += 1;
+            return Ok(false);
         }
         let place = Place::Account(actor);
         self.block().ask_for(place, &worker);
         match place.known() {
             Known::Asked(word) => {
-                self.execution().guessed = Some(word);
-                true
+                self.guessed(word)?;
+                Ok(true)
             }
-            Known::Value | Known::Nothing | Known::Failed(_) => false,
+            Known::Value | Known::Nothing | Known::Failed(_) => Ok(false),
         }
+    }
+
+    /// A scout does not wait for this answer. One that has asked for many ends here, and goes again when it is there: where
+    /// a guess sends it round a loop it would ask for ever.
+    fn guessed(&mut self, answer: &'static WaitWord<'static>) -> Result<(), ReadError> {
+        let execution = self.execution();
+        execution.guessed = Some(answer);
+        execution.asked += 1;
+        if execution.asked >= GUESSES { self.stop(Stop::Cancelled) } else { Ok(()) }
     }
 
     fn read_slot(&mut self, account: usize, slot: U256) -> Result<U256, ReadError> {
@@ -326,7 +343,7 @@ impl CellDatabase {
                         // A row of reads that do not depend on each other becomes one round of requests.
                         self.block().ask_for(place, &self.worker());
                         match place.known() {
-                            Known::Asked(word) => self.execution().guessed = Some(word),
+                            Known::Asked(word) => self.guessed(word)?,
                             Known::Value => continue,
                             Known::Nothing | Known::Failed(_) => {}
                         }
@@ -392,7 +409,7 @@ impl Database for CellDatabase {
     type Error = ReadError;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, ReadError> {
-        if self.execution().scouts && self.looks_past(address) {
+        if self.execution().scouts && self.looks_past(address)? {
             return Ok(None);
         }
         let account = self.read_account(address)?;

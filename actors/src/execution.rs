@@ -125,6 +125,8 @@ pub struct Execution {
     pub(crate) scouts: bool,
     /// For a scout: where the last answer will come that it did not wait for.
     pub(crate) guessed: Option<&'static WaitWord<'static>>,
+    /// For a scout: for how many keys it was the first to ask, about.
+    pub(crate) asked: u32,
     /// For a scout: how many accounts it has waited for.
     pub(crate) awaited: u32,
     /// For a scout: whether it takes a slot that it does not know for the last one that it read of the account, if any.
@@ -165,6 +167,7 @@ impl Execution {
             exact: false,
             scouts: false,
             guessed: None,
+            asked: 0,
             awaited: 0,
             repeats: false,
             read_ahead: (Address::ZERO, U256::ZERO, 0),
@@ -195,6 +198,7 @@ impl Execution {
         self.reset(index, 0, false, false);
         self.scouts = true;
         self.guessed = None;
+        self.asked = 0;
         self.awaited = 0;
         self.repeats = !round.is_multiple_of(2);
     }
@@ -211,6 +215,11 @@ impl Execution {
         self.guessed
     }
 
+    /// For a scout: for how many keys it was the first to ask, about.
+    pub fn asked(&self) -> u32 {
+        self.asked
+    }
+
     /// Forgets everything, keeping the allocations.
     pub fn clear(&mut self) {
         self.accounts.clear();
@@ -218,6 +227,7 @@ impl Execution {
         self.hops.clear();
         self.predicted.clear();
         self.fee = None;
+        self.guessed = None;
         self.read_ahead = (Address::ZERO, U256::ZERO, 0);
         self.stopped = None;
         self.end = End::Unfinished;

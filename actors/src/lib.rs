@@ -35,7 +35,7 @@ pub use executor::Executor;
 pub use fiber::{Fiber, STACK_SIZE, Yielded, panic_message, run_inline};
 pub use message::{Message, Selector};
 pub use publish::{estimate, publish};
-pub use serial::{SerialEnd, SerialExecutor};
+pub use serial::{SerialEnd, SerialExecutor, Stops};
 pub use settle::{Unsettled, settle};
 pub use worker::{Counter, Counters, Signals, Space, WorkerContext};
 // Named for its feature: blst without its own threads.

@@ -24,6 +24,9 @@ use crate::{
     execution::Hop,
 };
 
+/// Whether to stop in the middle of a transaction.
+pub type Stops = Box<dyn Fn() -> bool + Send>;
+
 /// How a transaction ended that was executed in its order.
 #[derive(Debug)]
 pub enum SerialEnd {
@@ -37,6 +40,8 @@ pub enum SerialEnd {
     Source(SourceError),
     /// revm failed for a reason that is not the transaction's.
     Failed(String),
+    /// It was asked to stop.
+    Stopped,
 }
 
 /// Executes transactions in their order.
@@ -53,18 +58,20 @@ impl SerialExecutor {
         Self { evm: ActorEvm::new(SerialDatabase::default()) }
     }
 
-    /// Prepares for a block, whose changes so far are given.
+    /// Prepares for a block, whose changes so far are given. Before the source is asked, so is `stops`.
     pub fn begin(
         &mut self,
         env: &BlockEnv,
         cfg: &CfgEnv,
         source: Arc<dyn StateSource>,
         changeset: Changeset,
+        stops: Option<Stops>,
     ) {
         self.evm.configure(env, cfg);
         let database = self.evm.database();
         database.source = Some(source);
         database.changeset = changeset;
+        database.stops = stops;
     }
 
     /// Executes the next transaction.
@@ -77,6 +84,7 @@ impl SerialExecutor {
             Err(EVMError::Transaction(cause)) => SerialEnd::Invalid(cause),
             Err(EVMError::Header(cause)) => SerialEnd::Header(cause),
             Err(EVMError::Database(ReadError::Source(cause))) => SerialEnd::Source(cause),
+            Err(EVMError::Database(ReadError::Stopped)) => SerialEnd::Stopped,
             Err(error) => SerialEnd::Failed(error.to_string()),
         }
     }
@@ -95,6 +103,7 @@ impl SerialExecutor {
     pub fn end(&mut self) -> Changeset {
         let database = self.evm.database();
         database.source = None;
+        database.stops = None;
         database.code.clear();
         database.block_hashes.clear();
         std::mem::take(&mut database.changeset)
@@ -117,6 +126,7 @@ impl fmt::Debug for SerialExecutor {
 #[derive(Default)]
 pub(crate) struct SerialDatabase {
     source: Option<Arc<dyn StateSource>>,
+    stops: Option<Stops>,
     changeset: Changeset,
     code: B256Map<Bytecode>,
     block_hashes: HashMap<u64, B256>,
@@ -127,6 +137,9 @@ impl SerialDatabase {
         &self,
         question: impl FnOnce(&dyn StateSource) -> Result<T, SourceError>,
     ) -> Result<T, ReadError> {
+        if self.stops.as_ref().is_some_and(|stops| stops()) {
+            return Err(ReadError::Stopped);
+        }
         let source = self.source.as_ref().expect("the EVM runs only between `begin` and `end`");
         question(&**source).map_err(ReadError::Source)
     }

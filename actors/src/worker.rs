@@ -34,8 +34,6 @@ pub struct Counters {
     pub predicted: Counter,
     /// Nanoseconds that executing took what was not in vain, all workers' together: one adds, another takes back.
     pub useful: Counter,
-    /// Since when this worker is executing something, in nanoseconds from the block's begin; 0: it is not.
-    pub running: Counter,
     /// Times that a fiber could not go on without an account that an earlier transaction writes.
     pub account_waits: Counter,
     /// The same for a storage slot.

@@ -35,6 +35,9 @@ const WORTH_TIMING: u64 = 300_000;
 /// What took this long is remembered.
 const WORTH_REMEMBERING: Duration = Duration::from_micros(500);
 
+/// With so much gas it would be taken for long, in gas: what takes less is remembered, too.
+const WORTH_CORRECTING: u64 = 1_000_000;
+
 /// How many functions are remembered at most.
 const FUNCTIONS: usize = 4_096;
 
@@ -75,7 +78,8 @@ impl LongCalls {
     /// An execution of this transaction took so long, without waiting.
     fn note(&self, transaction: &TxEnv, took: Duration) {
         let Some(function) = function(transaction) else { return };
-        if took < WORTH_REMEMBERING {
+        let is_short = took < WORTH_REMEMBERING;
+        if is_short && transaction.gas_limit < WORTH_CORRECTING {
             // Relaxed: a hint, here and below.
             if self.any.load(Ordering::Relaxed) {
                 self.functions.lock().remove(&function);
@@ -84,6 +88,9 @@ impl LongCalls {
         }
         let mut functions = self.functions.lock();
         if functions.len() >= FUNCTIONS && !functions.contains_key(&function) {
+            if is_short {
+                return;
+            }
             functions.clear();
         }
         functions.insert(function, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));

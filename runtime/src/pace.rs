@@ -96,18 +96,18 @@ impl Pace {
         &mut self,
         course: Course,
         chaos: Option<&Chaos>,
-        work: impl FnOnce() -> Work,
+        work: impl Fn() -> Work,
         would_lose: impl FnOnce() -> bool,
     ) -> bool {
         match self.watches {
             Watches::Nothing => false,
             Watches::Chance => chaos.is_some_and(|chaos| chaos.one_in(12)),
             // Both, so that both go on counting.
-            Watches::All => (self.is_troubled(course) | self.is_idle(work)) && !would_lose(),
+            Watches::All => (self.is_troubled(course, &work) | self.is_idle(&work)) && !would_lose(),
         }
     }
 
-    fn is_troubled(&mut self, course: Course) -> bool {
+    fn is_troubled(&mut self, course: Course, work: impl FnOnce() -> Work) -> bool {
         match course {
             Course::AtTheFrontier => return false,
             Course::Untroubled => self.untroubled += 1,
@@ -115,7 +115,7 @@ impl Pace {
         }
         let all = self.untroubled + self.troubled;
         if all < SAMPLE {
-            return self.untroubled == 0 && self.is_long_trouble();
+            return self.untroubled == 0 && self.is_long_trouble() && !work().ahead;
         }
         let pays = self.untroubled * 100 >= all * UNTROUBLED;
         (self.untroubled, self.troubled, self.trouble) = (0, 0, None);

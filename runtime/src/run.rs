@@ -47,6 +47,8 @@ pub(crate) struct Body {
     pub(crate) waited: bool,
     /// How often it was parked for the source.
     pub(crate) loads: u32,
+    /// Of a scout: how many keys it has asked for.
+    pub(crate) asked: u32,
     /// Of a scout: how often it has come to an end.
     pub(crate) rounds: u32,
     /// What executing the last incarnation has taken so far, in nanoseconds, if that is worth knowing.
@@ -88,8 +90,6 @@ pub(crate) struct BlockRun {
     limits: Limits,
     /// Whether transactions are timed.
     pub(crate) is_timed: bool,
-    /// What their times count from.
-    begin: Instant,
     pub(crate) mode: Mode,
 }
 
@@ -185,7 +185,6 @@ impl BlockRun {
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
             fibers: CachePadded::default(),
             is_timed,
-            begin: Instant::now(),
             failure: Mutex::new(None),
             limits,
             mode,
@@ -285,6 +284,7 @@ impl BlockRun {
     /// All transactions are final, or the rest is left to others.
     pub(crate) fn finish(&self) {
         self.presence.finish();
+        self.state.end();
     }
 
     /// Gives the block up. The first failure counts: it comes from the frontier.
@@ -317,8 +317,10 @@ impl BlockRun {
 
     /// Whether to stop after this transaction would throw away more than it could spare.
     pub(crate) fn would_lose(&self, index: u32) -> bool {
-        let has_begun =
-            |long: &&Long| long.index > index && self.state.word(long.index).load().phase() != Phase::Pending;
+        let has_begun = |long: &&Long| {
+            long.index > index
+                && !matches!(self.state.word(long.index).load().phase(), Phase::Pending | Phase::Deferred)
+        };
         let (all, left) = (self.last() - self.done_before(), self.last() - index);
         are_worth_keeping(self.early.iter().filter(has_begun), left, all)
     }
@@ -421,16 +423,12 @@ impl<'a> Visit<'a> {
             true if index.is_multiple_of(PLAIN) => PLAIN,
             true => return None,
         };
-        let now = Instant::now();
-        // Never 0, which means that nothing runs.
-        self.context.counters.running.set(nanoseconds(now - run.begin) | 1);
-        Some((now, u64::from(weight)))
+        Some((Instant::now(), u64::from(weight)))
     }
 
     /// It has come to its end; adds to what it took.
     pub(crate) fn watched(&self, watch: Watch, body: &mut Body) {
         if let Some((begin, weight)) = watch {
-            self.context.counters.running.set(0);
             body.took += nanoseconds(begin.elapsed()) * weight;
         }
     }

@@ -7,16 +7,18 @@
 //!
 //! A slot that a scout does not know it takes for zero, so that a long row of reads that do not depend on each other (an
 //! airdrop's balances) becomes one round of requests; when the answers are there it goes again, and knows more. After a few
-//! accounts that it waited for, the same holds for accounts. A scout
-//! that is through is `Deferred` until it is sent once more: each incarnation may take another way.
+//! accounts that it waited for, the same holds for accounts. It asks for a limited number of keys at a time, since a guess
+//! may send it round a loop without end, and its time is limited by what it finds. A scout that is through is `Deferred`
+//! until it is sent once more: each incarnation may take another way.
+
+use std::time::{Duration, Instant};
 
 use counterpoint_actors::{End, Fiber, Yielded};
-
 use counterpoint_state::{Phase, WaitWord, Waiter};
 
 use crate::{
     outcome::ExecuteError,
-    run::Visit,
+    run::{Visit, nanoseconds},
     worker::{For, Kit, Store},
 };
 
@@ -31,6 +33,11 @@ const AGAIN: u32 = 8;
 
 /// How often a transaction is scouted at most: each round knows what the one before it asked for.
 const ROUNDS: u32 = 24;
+
+/// A transaction's scouts may take so long for each key that they ask for, and so long besides: who computes much and reads
+/// little is better off waiting for its answers itself.
+const PER_KEY: Duration = Duration::from_micros(20);
+const BESIDES: Duration = Duration::from_millis(1);
 
 impl Visit<'_> {
     /// The id of a scout to send, for a transaction that waits for its turn in a mailbox, or is parked.
@@ -73,6 +80,15 @@ impl Visit<'_> {
         let run = self.run;
         // SAFETY: the word was claimed.
         let body = unsafe { run.body(id) };
+        // Not where schedules are to repeat.
+        let clock = || (!cfg!(feature = "shuttle")).then(Instant::now);
+        let mut begin = clock();
+        let mut took = || {
+            let now = clock();
+            let took = now.zip(begin).map_or(0, |(now, begin)| nanoseconds(now - begin));
+            begin = now;
+            took
+        };
         let (mut fiber, mut yielded) = match body.fiber.take() {
             Some(mut fiber) => {
                 let yielded = fiber.resume(self.context);
@@ -97,7 +113,9 @@ impl Visit<'_> {
                         let index = (id - run.last()) as usize - 1;
                         run.fail(ExecuteError::Panic { index, message: message.clone() });
                     }
+                    body.took += took();
                     let guessed = execution.guessed();
+                    body.asked += execution.asked();
                     kit.keep_execution(execution);
                     kit.keep_fiber(fiber, store);
                     self.release_fiber();
@@ -114,6 +132,7 @@ impl Visit<'_> {
                 }
             };
             debug_assert!(!matches!(reason, For::Version(_)), "a scout looks past estimates");
+            body.took += took();
             match self.park(id, fiber, reason) {
                 Some(again) => fiber = again,
                 None => return,
@@ -128,7 +147,8 @@ impl Visit<'_> {
         // SAFETY: the caller owns the scout.
         let body = unsafe { self.run.body(id) };
         body.rounds += 1;
-        let (Some(guessed), true) = (guessed, body.rounds < ROUNDS) else {
+        let budget = nanoseconds(BESIDES).saturating_add(nanoseconds(PER_KEY) * u64::from(body.asked));
+        let Some(guessed) = guessed.filter(|_| body.rounds < ROUNDS && body.took <= budget) else {
             body.rounds = 0;
             return word.defer();
         };

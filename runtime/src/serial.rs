@@ -34,10 +34,11 @@ pub(crate) fn execute(
             &block.cfg,
             Arc::clone(&block.source),
             std::mem::take(&mut committer.changeset),
+            control.stops(),
         );
         while index < block.transactions.len() && goes_on(index, executor.changeset()) {
             control.check()?;
-            transaction(&mut executor, index, &block.transactions[index], block.mode, committer)?;
+            transaction(&mut executor, index, &block.transactions[index], block.mode, committer, control)?;
             index += 1;
         }
         Ok(())
@@ -59,6 +60,7 @@ fn transaction(
     transaction: &TxEnv,
     mode: Mode,
     committer: &mut Committer,
+    control: &Control,
 ) -> Result<(), ExecuteError> {
     let (outcome, mut state) = match executor.execute(transaction) {
         SerialEnd::Executed(result, state) => (TransactionOutcome::Executed(result), state),
@@ -68,6 +70,10 @@ fn transaction(
         SerialEnd::Invalid(cause) => return Err(ExecuteError::InvalidTransaction { index, cause }),
         SerialEnd::Header(cause) => return Err(ExecuteError::InvalidHeader(cause)),
         SerialEnd::Source(cause) => return Err(ExecuteError::Source { index, cause }),
+        SerialEnd::Stopped => {
+            control.check()?;
+            return Err(ExecuteError::Internal(format!("transaction {index}: stopped for nothing")));
+        }
         SerialEnd::Failed(message) => return Err(ExecuteError::Execution { index, message }),
     };
     if committer.shows_changes() {

@@ -469,6 +469,11 @@ impl Visit<'_> {
         let body = unsafe { run.body(index) };
         let position = index as usize - 1;
         let confirmed = execution.on_final_state();
+        if run.is_done() {
+            // Nobody needs it, and it may have ended for that reason.
+            body.execution = Some(execution);
+            return;
+        }
         match &execution.end {
             End::Executed(_) | End::Invalid(_) => {
                 publish(&run.state, &mut execution, &mut body.written, self.context, self);

@@ -7,14 +7,14 @@ mod common;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
-use common::{Case, EXPECTED, Watchdog, agree, later::Later, quiet, runtime};
+use common::{Case, EXPECTED, TestSource, Watchdog, address, agree, later::Later, quiet, runtime};
 use counterpoint::{
     Built, CancelToken, Control, Draft, Ended, ExecuteError, Finalized, FromIter, HookFailure, LeftOut, Mode,
     Runtime, TransactionOutcome,
@@ -25,7 +25,11 @@ use counterpoint_benches::{
     random::random_block,
     workload::{Knobs, Mix},
 };
-use revm::{context::TxEnv, state::EvmState};
+use revm::{
+    context::TxEnv,
+    primitives::{Bytes, hardfork::SpecId, hex},
+    state::EvmState,
+};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -238,6 +242,41 @@ fn a_deadline_ends_the_block() {
         }
         let got = runtime.execute_with(&case.block(Mode::Verify), in_time(Duration::from_secs(600)));
         agree(&expected, &got, name);
+    }
+}
+
+#[test]
+fn a_deadline_ends_a_transaction_at_its_next_read() {
+    const READS: u32 = 400;
+    let watchdog = Watchdog::new(PATIENCE);
+    let mut case = Case::new(SpecId::BERLIN);
+    let sender = case.rich(1);
+    // for (i = 400; i != 0; i--) { sload(i) }
+    let code = Bytes::from_static(&hex!("610190 5b 80 54 50 6001 90 03 80 6003 57 00"));
+    let contract = case.contract(address(2), code, &[]);
+    case.call(sender, contract, &[]).gas_limit = 16_000_000;
+    case.check_success();
+    for (name, runtime) in &runtimes() {
+        watchdog.now(name);
+        let reads = Arc::<AtomicU32>::default();
+        let count = Arc::clone(&reads);
+        let mut block = case.block(Mode::Verify);
+        block.source = Arc::new(TestSource {
+            memory: Arc::new(case.memory.clone()),
+            hook: Arc::new(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(5));
+                Ok(())
+            }),
+            code_by_hash: case.code_by_hash,
+        });
+        let token = CancelToken::new();
+        let late = Control::new().cancel(&token).deadline(Instant::now() + Duration::from_millis(50));
+        let got = runtime.execute_with(&block, late);
+        assert!(matches!(got, Err(ExecuteError::DeadlineExceeded)), "{name}: {got:?}");
+        // Ten until the deadline; a busy machine makes them fewer.
+        let reads = reads.load(Ordering::Relaxed);
+        assert!(reads < READS / 4, "{name}: {reads} reads");
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) use hook::tell;
 pub use hook::{Finalized, Hook, HookError};
 pub(crate) use timer::{Alarm, Timer};
 
+use counterpoint_actors::Stops;
+
 use crate::ExecuteError;
 
 /// Gives a block up.
@@ -59,10 +61,17 @@ impl Control {
         self
     }
 
-    /// Ends the block with [`ExecuteError::DeadlineExceeded`] if it is not finished then.
+    /// Ends the block with [`ExecuteError::DeadlineExceeded`] if it is not finished then, as [`cancel`](Self::cancel) does.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
+    }
+
+    /// As [`check`](Self::check), to be asked in the middle of a transaction; `None`: nothing will stop it.
+    pub(crate) fn stops(&self) -> Option<Stops> {
+        let stopping = Self { hook: None, cancel: self.cancel.clone(), deadline: self.deadline };
+        let may_stop = stopping.cancel.is_some() || stopping.deadline.is_some();
+        may_stop.then(|| Box::new(move || stopping.check().is_err()) as Stops)
     }
 
     /// Whether there is any use in beginning.
