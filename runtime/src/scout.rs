@@ -36,8 +36,8 @@ const ROUNDS: u32 = 24;
 
 /// A transaction's scouts may take so long for each key that they ask for, and so long besides: who computes much and reads
 /// little is better off waiting for its answers itself.
-const PER_KEY: Duration = Duration::from_micros(20);
-const BESIDES: Duration = Duration::from_millis(1);
+const PER_KEY: Duration = Duration::from_micros(50);
+const BESIDES: Duration = Duration::from_millis(3);
 
 impl Visit<'_> {
     /// The id of a scout to send, for a transaction that waits for its turn in a mailbox, or is parked.
