@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A changeset of more accounts is worth a helper. Fewer under shuttle, so that schedules see it.
-const LARGE: usize = if SPINS < 100 { 2 } else { 512 };
+const LARGE: usize = if SPINS < 100 { 2 } else { 4_096 };
 
 /// The bundles that are in the making.
 #[derive(Debug, Default)]
