@@ -182,7 +182,7 @@ mod tests {
         let mut pace = watching();
         for number in 0..10_000 {
             let course = if number % 2 == 0 { Course::Untroubled } else { Course::Troubled };
-            assert!(!pace.is_troubled(course));
+            assert!(!pace.is_troubled(course, || NOTHING));
         }
     }
 
@@ -201,16 +201,36 @@ mod tests {
         let mut pace = watching();
         let ago = |pace: &mut Pace| pace.trouble = pace.trouble.map(|since| since - FEW.1);
         for _ in 1..FEW.0 {
-            assert!(!pace.is_troubled(Course::Troubled));
+            assert!(!pace.is_troubled(Course::Troubled, || NOTHING));
             ago(&mut pace);
         }
-        assert!(pace.is_troubled(Course::Troubled));
+        assert!(pace.is_troubled(Course::Troubled, || NOTHING));
         let mut pace = watching();
-        assert!(!pace.is_troubled(Course::Untroubled));
+        assert!(!pace.is_troubled(Course::Untroubled, || NOTHING));
         for _ in 0..FEW.0 {
-            assert!(!pace.is_troubled(Course::Troubled), "one went well");
+            assert!(!pace.is_troubled(Course::Troubled, || NOTHING), "one went well");
             ago(&mut pace);
         }
+    }
+
+    #[test]
+    fn a_troubled_start_does_not_throw_away_what_follows() {
+        let mut pace = watching();
+        let ahead = || Work { nanoseconds: 0, ahead: true };
+        for _ in 0..FEW.0 + 3 {
+            assert!(!pace.is_troubled(Course::Troubled, ahead));
+            pace.trouble = pace.trouble.map(|since| since - FEW.1);
+        }
+        assert!(pace.is_troubled(Course::Troubled, || NOTHING));
+    }
+
+    #[test]
+    fn who_has_gained_for_long_does_not_stop_for_a_moment() {
+        let mut pace = watching();
+        pace.met = 10 * OF_MET;
+        assert_eq!(until_it_stops(&mut pace, 20, false), None);
+        let mut pace = watching();
+        assert!(until_it_stops(&mut pace, 50, false).is_some());
     }
 
     /// Commits so much work at a time, each of which takes a bit more than a stretch, until it stops.
