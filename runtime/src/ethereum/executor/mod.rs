@@ -217,6 +217,8 @@ where
         let failure = match self.source() {
             // Nobody reads the database meanwhile, so each transaction is committed to it as soon as it is final.
             Some(source) => {
+                // Nothing is executed on it after these: what they change need not be kept for that.
+                self.source = None;
                 let runtime = Arc::clone(&self.runtime);
                 let batch = self.batch(&runtime, envs.into(), crate::Mode::Verify);
                 batch.stream_on(source, |done| commit(self, done))?
