@@ -125,7 +125,7 @@ pub struct Execution {
     pub(crate) scouts: bool,
     /// For a scout: where the last answer will come that it did not wait for.
     pub(crate) guessed: Option<&'static WaitWord<'static>>,
-    /// For a scout: for how many keys it was the first to ask, about.
+    /// For a scout: how many keys it asked for that were not there.
     pub(crate) asked: u32,
     /// For a scout: how many accounts it has waited for.
     pub(crate) awaited: u32,
@@ -215,7 +215,7 @@ impl Execution {
         self.guessed
     }
 
-    /// For a scout: for how many keys it was the first to ask, about.
+    /// For a scout: how many keys it asked for that were not there.
     pub fn asked(&self) -> u32 {
         self.asked
     }

@@ -9,7 +9,7 @@ use counterpoint_actors::panic_message;
 // Seam: the state crate's.
 use counterpoint_state::{
     Bundling, EventCount,
-    sync::{RwLock, SPINS, spin_loop, thread},
+    sync::{RwLock, SPINS, spin_loop},
 };
 use revm::database::BundleState;
 
@@ -27,7 +27,8 @@ const LARGE: usize = if SPINS < 100 { 2 } else { 4_096 };
 pub(crate) struct Bundlings(RwLock<Vec<Arc<Bundling>>>);
 
 impl Bundlings {
-    /// Helps with a bundle, if there is one with which nobody helps, until it is complete.
+    /// Helps with a bundle, if there is one with which nobody helps, until it is complete or there is nothing to do for a
+    /// moment: other blocks may need the helper meanwhile.
     pub(crate) fn help(&self) -> bool {
         // Bound to a name, so that the lock is free again.
         let found = self.0.read().iter().find(|bundling| bundling.join()).map(Arc::clone);
@@ -35,17 +36,16 @@ impl Bundlings {
         // If it panics, which it does not, the part is lost, and the block's thread notices that.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let mut idle = 0;
-            while !bundling.is_over() {
+            while !bundling.is_over() && idle < SPINS {
                 if bundling.help() {
                     idle = 0;
-                } else if idle < SPINS {
+                } else {
                     idle += 1;
                     spin_loop();
-                } else {
-                    thread::yield_now();
                 }
             }
         }));
+        bundling.leave();
         true
     }
 

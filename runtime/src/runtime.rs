@@ -606,6 +606,9 @@ impl Pool {
                     self.tell(&visit);
                 }
             }
+            // A block that ends while the helper is elsewhere gets its memory back.
+            let nothing_runs = runs.is_empty();
+            drop(runs);
             if worked || self.bundlings.help() {
                 idle = 0;
                 continue;
@@ -613,7 +616,7 @@ impl Pool {
             idle += 1;
             // Relaxed: a hint; who sleeps too early is woken when the block is there.
             let expected = self.expected.load(Ordering::Relaxed) > 0;
-            if (idle < SPINS && !runs.is_empty()) || (idle < SPINS_FOR_A_BLOCK && expected) {
+            if (idle < SPINS && !nothing_runs) || (idle < SPINS_FOR_A_BLOCK && expected) {
                 spin_loop();
                 continue;
             }
@@ -626,7 +629,6 @@ impl Pool {
             let something = self.closing.load(Ordering::Acquire)
                 || self.bundlings.may_need_help()
                 || self.runs.read().iter().any(|run| !run.is_done() && run.may_have_work());
-            drop(runs);
             if something {
                 self.work.cancel(ticket);
             } else {

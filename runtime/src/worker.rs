@@ -60,6 +60,9 @@ const MOST_ARENAS: usize = 32;
 /// Changesets that are kept for other blocks.
 const MOST_CHANGESETS: usize = 4;
 
+/// One with so many times the room that a block needs is not for it: in a large table, what is there is far apart.
+const TOO_LARGE: usize = 16;
+
 /// A transaction changes about so many accounts that no other one does.
 const CHANGES: usize = 2;
 
@@ -108,11 +111,16 @@ impl Store {
 
     /// An empty changeset with room for what so many transactions change.
     pub(crate) fn take_changeset(&self, transactions: usize) -> Changeset {
-        // Bound to a name, so that the lock is free again.
-        let kept = self.changesets.lock().pop();
-        let mut changeset = kept.unwrap_or_default();
         // The beneficiary, and whom withdrawals and system calls change.
-        changeset.reserve(transactions * CHANGES + 16);
+        let needed = transactions * CHANGES + 16;
+        // Bound to a name, so that the lock is free again.
+        let kept = {
+            let mut changesets = self.changesets.lock();
+            let fits = changesets.iter().rposition(|kept| kept.capacity() <= needed * TOO_LARGE);
+            fits.map(|at| changesets.swap_remove(at))
+        };
+        let mut changeset = kept.unwrap_or_default();
+        changeset.reserve(needed);
         changeset
     }
 

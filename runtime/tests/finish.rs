@@ -41,7 +41,7 @@ fn large_blocks_are_as_executed_one_after_the_other() {
         // Large after small, small after large, and each after one that failed.
         for round in 0..2 {
             for (case, expected) in large.iter().zip(&expected) {
-                agree(expected, &runtime.execute(&case.block(Mode::Verify)), &format!("{name}, {round}"));
+                agree(expected, &runtime.execute(&case.block(Mode::Verify)), format!("{name}, {round}"));
                 let failed = runtime.execute(&refused);
                 assert!(matches!(failed, Err(ExecuteError::Source { .. })), "{name}: {failed:?}");
                 agree(&expected_small, &runtime.execute(&small.block(Mode::Verify)), name);

@@ -62,7 +62,13 @@ impl Bundling {
         !self.joined.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether somebody helps, or has helped.
+    /// The caller helps no more; another one may.
+    pub fn leave(&self) {
+        // Relaxed: as above.
+        self.joined.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether somebody helps.
     pub fn is_joined(&self) -> bool {
         // Relaxed: as above.
         self.joined.load(Ordering::Relaxed)

@@ -55,7 +55,8 @@ impl Control {
     }
 
     /// Ends the block with [`ExecuteError::Cancelled`] when the token is cancelled. What a worker computes at that
-    /// moment it computes to the next read of the state, or to the transaction's end.
+    /// moment it computes to the next read of the state (of the source, while transactions run one after the other), or to the
+    /// transaction's end.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
         self
