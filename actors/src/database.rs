@@ -57,7 +57,7 @@ pub struct CellDatabase {
 }
 
 /// A scout asks for so many keys that it does not wait for, before it ends and waits.
-const GUESSES: u32 = 1024;
+const GUESSES: u32 = 1_024;
 
 /// A scout waits for so many accounts, since it may have to call them. Those after that it takes for missing until it goes
 /// again: a loop over many becomes one round of requests.

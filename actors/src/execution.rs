@@ -197,7 +197,6 @@ impl Execution {
     pub fn reset_to_scout(&mut self, index: u32, round: u32) {
         self.reset(index, 0, false, false);
         self.scouts = true;
-        self.guessed = None;
         self.asked = 0;
         self.awaited = 0;
         self.repeats = !round.is_multiple_of(2);

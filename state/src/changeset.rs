@@ -233,7 +233,7 @@ impl Changeset {
     }
 
     /// Forgets all changes, and keeps the room that they took.
-    pub fn clear(&mut self) {
+    fn clear(&mut self) {
         self.positions.clear();
         self.accounts.clear();
         self.changed.clear();

@@ -18,6 +18,7 @@ use crate::{
     common::{Case, EXPECTED, Watchdog, agree, quiet},
     runtimes,
 };
+
 #[test]
 fn a_hook_fails_at_every_transaction() {
     quiet();
