@@ -52,13 +52,6 @@ impl Changeset {
         Self::default()
     }
 
-    /// No changes, and room for those of so many accounts.
-    pub fn with_capacity(accounts: usize) -> Self {
-        let mut changeset = Self::new();
-        changeset.reserve(accounts);
-        changeset
-    }
-
     /// Makes room for the changes of so many more accounts.
     pub fn reserve(&mut self, accounts: usize) {
         self.positions.reserve(accounts);
