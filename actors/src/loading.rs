@@ -204,6 +204,22 @@ impl BlockState {
         }
     }
 
+    /// Asks ahead for a key that a transaction will probably read.
+    pub fn ask_ahead_for(&self, key: Key, worker: &WorkerContext) {
+        let place = match key {
+            Key::Account(address) => Place::Account(self.actor(address, worker)),
+            Key::Storage(account, slot) => {
+                let cell = self.directory().slot(self.actor(account, worker), slot, worker.arena);
+                Place::Slot { account, slot, cell }
+            }
+            Key::Code(hash) => Place::Code(hash, self.directory().code(hash, worker.arena)),
+            Key::BlockHash(number) => {
+                Place::BlockHash(number, self.directory().block_hash(number, worker.arena))
+            }
+        };
+        self.ask_for(place, worker);
+    }
+
     /// Sends what the worker has asked for.
     pub fn send_requests(&self, worker: &WorkerContext) {
         let requests = mem::take(&mut *worker.requests.borrow_mut());

@@ -13,9 +13,11 @@ use counterpoint_state::sync::{
 };
 use revm::{
     context::TxEnv,
-    primitives::{Address, HashMap, TxKind, U256, map::DefaultHashBuilder},
+    primitives::{Address, HashMap, U256, map::DefaultHashBuilder},
 };
 use smallvec::SmallVec;
+
+use crate::calls::{addresses, function};
 
 /// A storage slot of a contract.
 pub(crate) type Slot = (Address, U256);
@@ -33,9 +35,6 @@ const LEAST: i32 = 2;
 const MOST: i32 = 8;
 const MISS: i32 = 3;
 const WORST: i32 = -10_000;
-
-/// Arguments that are looked at.
-const ARGUMENTS: usize = 8;
 
 /// Contended slots, by the kinds of calls that write them.
 #[derive(Default)]
@@ -99,19 +98,15 @@ impl Conflicts {
         }
     }
 
+    /// As if there had been no blocks.
+    pub(crate) fn forget(&self) {
+        self.calls.write().clear();
+    }
+
     /// The kind of call that a transaction makes.
     fn call(&self, transaction: &TxEnv) -> Option<u64> {
-        let TxKind::Call(to) = transaction.kind else { return None };
-        let (selector, arguments) = transaction.data.split_first_chunk::<4>()?;
-        // An address in a word: twelve zeros, and then not another few, which would make it a small number.
-        let is_address = |word: &&[u8]| {
-            word[..12].iter().all(|byte| *byte == 0)
-                && word[12..16].iter().any(|byte| *byte != 0)
-                && word[12..] != transaction.caller[..]
-        };
-        let words = arguments.chunks_exact(32).take(ARGUMENTS);
-        let addresses: SmallVec<[&[u8]; ARGUMENTS]> = words.filter(is_address).collect();
-        Some(self.hasher.hash_one((to, selector, addresses)))
+        let function = function(transaction)?;
+        Some(self.hasher.hash_one((function, addresses(transaction))))
     }
 }
 
@@ -123,7 +118,7 @@ impl fmt::Debug for Conflicts {
 
 #[cfg(test)]
 mod tests {
-    use revm::primitives::Bytes;
+    use revm::primitives::{Bytes, TxKind};
 
     use super::*;
 
@@ -154,9 +149,11 @@ mod tests {
         assert_eq!(conflicts.of(&first)[..], [SLOT]);
         assert_eq!(conflicts.of(&call(2, &[word(9), U256::from(2_000), word(2)]))[..], [SLOT]);
         assert!(conflicts.of(&call(2, &[word(8), U256::from(2_000), word(2)])).is_empty());
-        let transfer = TxEnv { data: Bytes::new(), ..first };
+        let transfer = TxEnv { data: Bytes::new(), ..first.clone() };
         assert!(conflicts.of(&transfer).is_empty());
         conflicts.learn(&transfer, SLOT);
+        conflicts.forget();
+        assert!(conflicts.of(&first).is_empty());
     }
 
     #[test]

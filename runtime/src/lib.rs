@@ -39,6 +39,7 @@
 mod allowance;
 mod begins;
 mod building;
+mod calls;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -49,6 +50,7 @@ mod control;
 pub mod ethereum;
 mod finish;
 mod input;
+mod known_reads;
 mod longest;
 mod observe;
 mod outcome;

@@ -16,8 +16,10 @@ use counterpoint_state::sync::{
 };
 use revm::{
     context::TxEnv,
-    primitives::{Address, HashMap, TxKind},
+    primitives::{Address, HashMap},
 };
+
+use crate::calls::function;
 
 /// A transaction is long if it is expected to take at least this share of what all take, in percent.
 const LONG: u64 = 4;
@@ -98,6 +100,11 @@ impl LongCalls {
         self.any.store(true, Ordering::Relaxed);
     }
 
+    /// As if there had been no blocks.
+    pub(crate) fn forget(&self) {
+        self.functions.lock().clear();
+    }
+
     /// The transactions that begin before their turn, longest first. Each is the first of its sender: a later one could
     /// not begin before the others of its sender.
     pub(crate) fn longest(&self, state: &BlockState) -> Box<[Long]> {
@@ -160,16 +167,9 @@ impl<'a> Timing<'a> {
     }
 }
 
-/// The function that a transaction calls.
-fn function(transaction: &TxEnv) -> Option<(Address, Selector)> {
-    let TxKind::Call(to) = transaction.kind else { return None };
-    let selector = transaction.data.first_chunk::<4>().copied()?;
-    Some((to, selector))
-}
-
 #[cfg(test)]
 mod tests {
-    use revm::primitives::Bytes;
+    use revm::primitives::{Bytes, TxKind};
 
     use super::*;
 
@@ -190,6 +190,9 @@ mod tests {
         calls.note(&call, WORTH_REMEMBERING * 3);
         assert_eq!(known(), Some(1_500_000));
         calls.note(&call, WORTH_REMEMBERING / 2);
+        assert_eq!(known(), None);
+        calls.note(&call, WORTH_REMEMBERING * 3);
+        calls.forget();
         assert_eq!(known(), None);
     }
 

@@ -9,7 +9,7 @@ use std::{
 use counterpoint_actors::{BlockState, Chaos, Execution, Fiber, Signals, WorkerContext, Written};
 use counterpoint_state::{
     Frontier, Invalidated, Phase, TransactionWord,
-    sync::{AtomicU32, Mutex, Ordering, fence, mutation, thread},
+    sync::{AtomicBool, AtomicU32, Mutex, Ordering, fence, mutation, thread},
 };
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
@@ -23,6 +23,7 @@ use crate::{
     outcome::ExecuteError,
     pace::Work,
     presence::Presence,
+    worker::Store,
 };
 
 /// What belongs to a transaction while it is not final. Owned by whoever moved the transaction's word to
@@ -84,6 +85,8 @@ pub(crate) struct BlockRun {
     scouts: Box<[CachePadded<TransactionWord>]>,
     /// The next transaction to send a scout for, if it needs one.
     next_scout: CachePadded<AtomicU32>,
+    /// Of each transaction, if the source answers later: all that it will probably read was asked for.
+    foreseen: Box<[AtomicBool]>,
     /// Fibers in flight.
     fibers: CachePadded<AtomicU32>,
     failure: Mutex<Option<ExecuteError>>,
@@ -106,6 +109,9 @@ const PLAIN: u32 = 8;
 /// are executed.
 const NEXT: u32 = 8;
 const MOST_EXECUTED: usize = 2;
+
+/// What so many transactions need is asked for at once.
+const AT_ONCE: u32 = 16;
 
 /// A worker takes up its only ready transaction itself, at once: a thief would only move a serial stretch from
 /// core to core.
@@ -183,6 +189,7 @@ impl BlockRun {
             uses_mailboxes,
             scouts: (0..scouts).map(|_| CachePadded::default()).collect(),
             next_scout: CachePadded::new(AtomicU32::new(done + 1)),
+            foreseen: (0..scouts).map(|_| AtomicBool::new(false)).collect(),
             fibers: CachePadded::default(),
             is_timed,
             failure: Mutex::new(None),
@@ -208,6 +215,17 @@ impl BlockRun {
     /// How many transactions were final before the first one here.
     fn done_before(&self) -> u32 {
         self.state.indices().start() - 1
+    }
+
+    /// Where a transaction's things are.
+    fn place(&self, index: u32) -> usize {
+        (index - self.state.indices().start()) as usize
+    }
+
+    /// Whether the source was asked for all that this transaction will probably read.
+    pub(crate) fn is_foreseen(&self, index: u32) -> bool {
+        // Relaxed: a hint.
+        self.foreseen.get(self.place(index)).is_some_and(|foreseen| foreseen.load(Ordering::Relaxed))
     }
 
     /// The word of a transaction, or of a scout (see `scout.rs`).
@@ -247,6 +265,7 @@ impl BlockRun {
                     self.state.word(next).load().phase(),
                     Phase::Pending | Phase::Parked | Phase::Loading | Phase::Deferred
                 )
+                && !self.is_foreseen(next)
                 // With more gas than a transfer takes it may call a contract.
                 && (!self.state.looks_plain(next) || self.state.transaction(next).gas_limit > TRANSFER)
             {
@@ -490,16 +509,26 @@ impl<'a> Visit<'a> {
         mutation!("route-without-drain", (), self.drain());
     }
 
-    /// Asks for what the transactions in the window name, as far as that was not done, if that is this worker's part.
-    pub(crate) fn ask_ahead(&mut self) {
+    /// Asks for what the transactions in the window name, and what is known of their reads, as far as that was not done, if
+    /// that is this worker's part.
+    pub(crate) fn ask_ahead(&mut self, store: &Store) {
         let (run, Some(asked)) = (self.run, self.asked_ahead) else { return };
         let end = run.frontier.passed().saturating_add(run.limits.window).min(run.last());
+        if end <= asked {
+            return;
+        }
         for index in asked + 1..=end {
             run.state.ask_ahead(index, &self.context);
+            let ask = |key| run.state.ask_ahead_for(key, &self.context);
+            if store.known_reads.of(run.state.transaction(index), ask) {
+                // Relaxed: a hint.
+                run.foreseen[run.place(index)].store(true, Ordering::Relaxed);
+            }
+            if index.is_multiple_of(AT_ONCE) {
+                run.state.send_requests(&self.context);
+            }
         }
-        if end > asked {
-            self.asked_ahead = Some(end);
-        }
+        self.asked_ahead = Some(end);
     }
 
     /// After this worker stored something that the frontier's arrival would have found (a parking, a

@@ -58,7 +58,12 @@ impl Visit<'_> {
     pub(crate) fn send_scout(&mut self, index: u32) {
         if self.run.state.is_deferred() && index <= self.run.last() {
             let id = self.run.last() + index;
-            if self.run.word(id).kick() {
+            let word = self.run.word(id);
+            // One that was never sent.
+            if word.begin().is_some() {
+                word.defer();
+            }
+            if word.kick() {
                 self.push(id);
             }
         }
@@ -69,7 +74,8 @@ impl Visit<'_> {
         if index > self.run.last() {
             return;
         }
-        let first = if self.run.at_frontier(index) { LONG_AT_FRONTIER } else { LONG };
+        let is_next = self.run.at_frontier(index) && !self.run.is_foreseen(index);
+        let first = if is_next { LONG_AT_FRONTIER } else { LONG };
         if loads == first || loads > first && loads.is_multiple_of(AGAIN) {
             self.send_scout(index);
         }

@@ -8,6 +8,7 @@ use counterpoint_state::{Arena, Changeset, WaitWord, Waiter, sync::Mutex};
 
 use crate::{
     conflicts::{Conflicts, Slot},
+    known_reads::KnownReads,
     longest::{LongCalls, Timing},
     outcome::ExecuteError,
     run::Visit,
@@ -48,6 +49,8 @@ pub(crate) struct Store {
     pub(crate) long_calls: LongCalls,
     /// What was fought over in earlier blocks.
     pub(crate) conflicts: Conflicts,
+    /// What was read in earlier blocks, from sources that answer later.
+    pub(crate) known_reads: KnownReads,
     /// Arenas of finished blocks, to be emptied.
     used: Mutex<Vec<Arena>>,
     /// Empty ones, with the room that blocks needed.
@@ -131,6 +134,13 @@ impl Store {
         }
     }
 
+    /// Forgets what earlier blocks have taught.
+    pub(crate) fn forget(&self) {
+        self.long_calls.forget();
+        self.conflicts.forget();
+        self.known_reads.forget();
+    }
+
     pub(crate) fn put_kit(&self, kit: Kit) {
         self.kits.lock().push(kit);
     }
@@ -186,7 +196,7 @@ impl Visit<'_> {
         if self.run.state.is_deferred() {
             let (state, context) = (&self.run.state, self.context);
             state.receive(&context, self);
-            self.ask_ahead();
+            self.ask_ahead(store);
             self.run.state.send_requests(&self.context);
             let worked = self.work(kit, store);
             // Before the worker turns to anything else: somebody is parked for them.
@@ -453,7 +463,9 @@ impl Visit<'_> {
         if awaited.wait(waiter) {
             match reason {
                 For::Version(_) => {
-                    self.send_scout(index);
+                    if !self.run.is_foreseen(index) {
+                        self.send_scout(index);
+                    }
                     self.look_for_frontier(index);
                 }
                 // The source answers whether the frontier has arrived or not.
@@ -481,6 +493,11 @@ impl Visit<'_> {
             // Nobody needs it, and it may have ended for that reason.
             body.execution = Some(execution);
             return;
+        }
+        if let End::Executed(executed) = &execution.end
+            && run.state.is_deferred()
+        {
+            store.known_reads.learn(run.state.transaction(index), &executed.state);
         }
         match &execution.end {
             End::Executed(_) | End::Invalid(_) => {

@@ -67,19 +67,22 @@ impl DeferredSource for Rounds {
 
 /// Executes the block; returns how many rounds of answers it took.
 fn rounds(case: &Case) -> u32 {
-    let source = Rounds::new(case.memory.clone());
-    let rounds = Arc::clone(&source.rounds);
-    execute(case, source);
-    rounds.load(Ordering::Relaxed)
+    execute(case, &runtime()).0
 }
 
-/// Executes the block on this source.
-fn execute(case: &Case, source: Rounds) {
+fn runtime() -> Runtime {
+    Runtime::builder().workers(2).keep_states(true).build().expect("a thread can be started")
+}
+
+/// Executes the block; returns how many rounds of answers it took, and how many keys were asked for.
+fn execute(case: &Case, runtime: &Runtime) -> (u32, u32) {
     let _watchdog = Watchdog::new(Duration::from_secs(120));
+    let source = Rounds::new(case.memory.clone());
+    let (rounds, asked) = (Arc::clone(&source.rounds), Arc::clone(&source.asked));
     let mut block = case.block(Mode::Verify);
     block.source = Arc::new(Later(Arc::new(source)));
-    let runtime = Runtime::builder().workers(2).keep_states(true).build().expect("a thread can be started");
     agree(&case.sequential(Mode::Verify), &runtime.execute(&block), "in rounds");
+    (rounds.load(Ordering::Relaxed), asked.load(Ordering::Relaxed))
 }
 
 #[test]
@@ -120,9 +123,57 @@ fn a_guess_does_not_send_a_scout_round_a_loop_without_end() {
     let slots = [(0, U256::from(7)), (7, U256::from(1)), (11, U256::from(1))];
     let contract = case.contract(address(2), code, &slots);
     case.call(sender, contract, &[]).gas_limit = 16_000_000;
-    let source = Rounds::new(case.memory.clone());
-    let asked = Arc::clone(&source.asked);
-    execute(&case, source);
-    let asked = asked.load(Ordering::Relaxed);
+    let (_, asked) = execute(&case, &runtime());
     assert!(asked < 2_500, "{asked} requests for some ten keys");
+}
+
+#[test]
+fn what_a_call_has_read_is_asked_for_at_once_the_next_time() {
+    // i = calldata[0]; do { i = sload(i) } while (i != 0): each slot tells which one is next.
+    let code = Bytes::from_static(&hex!("600035 5b 54 80 6003 57 00"));
+    // Powers of 2 modulo 61, so that the next one is not a neighbour.
+    let next = |at| if at == 31 { 0 } else { 2 * at % 61 };
+    let mut slots: Vec<_> = (1..61).map(|at| (at, U256::from(next(at)))).collect();
+    let mut case = Case::new(SpecId::BERLIN);
+    let sender = case.rich(1);
+    let contract = case.contract(address(2), code.clone(), &slots);
+    case.call(sender, contract, &[U256::from(1)]);
+    let runtime = runtime();
+    let (first, _) = execute(&case, &runtime);
+    assert!(first >= 50, "{first} rounds though each slot was unknown");
+    for _ in 0..3 {
+        let (again, asked) = execute(&case, &runtime);
+        assert!(again <= 3, "{again} rounds though everything was known");
+        assert!(asked < 70, "{asked} requests for some sixty keys");
+    }
+    // Another sender's call of the same function, and one that leaves the list in the middle.
+    let mut case = Case::new(SpecId::BERLIN);
+    let (sender, other) = (case.rich(1), case.rich(3));
+    slots[29].1 = U256::from(100);
+    let contract = case.contract(address(2), code, &slots);
+    case.call(other, contract, &[U256::from(1)]);
+    case.call(sender, contract, &[U256::from(15)]);
+    let (rounds, _) = execute(&case, &runtime);
+    assert!(rounds <= 6, "{rounds} rounds though all but one slot was known");
+    runtime.forget();
+    let (rounds, _) = execute(&case, &runtime);
+    assert!(rounds >= 20, "{rounds} rounds though nothing was known any more");
+}
+
+#[test]
+fn a_call_that_reads_something_else_each_time_is_looked_into_as_before() {
+    // for (i = 120; i != 0; i--) { balance(calldata[0] + i) }
+    let code = Bytes::from_static(&hex!("6078 5b 80 600035 01 31 50 6001 90 03 80 6002 57 00"));
+    let runtime = runtime();
+    let (mut rounds, mut asked) = (0, 0);
+    for round in 1..8 {
+        let mut case = Case::new(SpecId::BERLIN);
+        let sender = case.rich(1);
+        let contract = case.contract(address(2), code.clone(), &[]);
+        case.call(sender, contract, &[U256::from(0x1000 * round)]);
+        let (more_rounds, more_asked) = execute(&case, &runtime);
+        (rounds, asked) = (rounds + more_rounds, asked + more_asked);
+    }
+    assert!(rounds < 7 * 40, "{rounds} rounds for seven times 120 accounts");
+    assert!(asked < 7 * 120 * 4, "{asked} requests for seven times 120 accounts");
 }

@@ -11,7 +11,7 @@ use revm::{
 use crate::source::SourceError;
 
 /// What a source is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// The account at an address.
     Account(Address),

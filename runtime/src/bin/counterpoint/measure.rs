@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) spec: Option<SpecId>,
     /// Workers that the runtime has.
     pub(crate) workers: usize,
+    /// Whether the runtime forgets before each execution what it has learnt.
+    pub(crate) forget: bool,
     /// How long each read of the source takes.
     pub(crate) latency: Option<Duration>,
 }
@@ -112,6 +114,9 @@ pub(crate) fn replay(runtime: &Runtime, path: &Path, options: &Options) -> Resul
         let measured = run >= warm_up;
         if measured && let Some(Ok(again)) = reference.as_ref().map(|_| sequential()) {
             sequential_times.push(again.elapsed);
+        }
+        if options.forget {
+            runtime.forget();
         }
         let start = Instant::now();
         let outcome = runtime.execute(&block);

@@ -50,6 +50,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     serial_prefix: Option<usize>,
 
+    /// Before each execution, forget what earlier ones have taught the runtime of the calls.
+    #[arg(long)]
+    forget: bool,
+
     /// Execute in parallel only; compare nothing.
     #[arg(long)]
     no_check: bool,
@@ -100,6 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Status {
         check: !arguments.no_check,
         spec: arguments.spec.map(|fork| fork.0),
         workers,
+        forget: arguments.forget,
         latency: arguments.source_latency_us.map(|us| Duration::from_micros(us.into())),
     };
     let mut replay = Replay {
