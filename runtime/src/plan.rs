@@ -123,38 +123,35 @@ const MOST: usize = 4_096;
 /// When it is tried again, it is for so many transactions at first, and for more and more as long as that pays.
 const TRIAL: usize = 512;
 
-/// A trial takes a look at all that was done before it, so transactions run one after the other for at least so many times
-/// what that took.
-const TIMES_THE_LOOK: u32 = 20;
+/// A stretch has at most so many: what is kept of each until its end outgrows the caches otherwise.
+const LONGEST: usize = 4_096;
 
 /// How serial and parallel stretches of a block follow each other.
 #[derive(Debug)]
 pub(crate) struct Stretches {
     alone: (usize, Duration),
-    trial: usize,
-    /// What the last look took at the state so far.
-    look: Duration,
+    longest: usize,
+    next: usize,
 }
 
 impl Stretches {
-    /// The first stretch has the whole block before it.
-    pub(crate) fn new() -> Self {
-        Self { alone: FIRST, trial: usize::MAX, look: Duration::ZERO }
+    /// Of a block; where it is not to be divided, its first stretch takes it to its end.
+    pub(crate) fn new(divides: bool) -> Self {
+        let longest = if divides { LONGEST } else { usize::MAX };
+        Self { alone: FIRST, longest, next: longest }
     }
 
     /// Where the next parallel stretch ends that begins here.
     pub(crate) fn end(&self, done: usize, transactions: usize) -> usize {
-        done.saturating_add(self.trial).min(transactions)
-    }
-
-    /// To make a source of the state so far took so long.
-    pub(crate) fn looked(&mut self, took: Duration) {
-        self.look = took;
+        let left = transactions - done;
+        // Not many, and then few.
+        let equal = left.div_ceil(left.div_ceil(self.longest).max(1));
+        done + self.next.min(equal)
     }
 
     /// The stretch came to its end, and paid: the next one is parallel too.
     pub(crate) fn paid(&mut self, done: usize) -> Plan {
-        self.trial = self.trial.saturating_mul(4);
+        self.next = self.next.saturating_mul(4).min(self.longest);
         self.alone = FIRST;
         Plan::sharing_from(done)
     }
@@ -163,8 +160,7 @@ impl Stretches {
     pub(crate) fn did_not_pay(&mut self, done: usize) -> Plan {
         let (transactions, time) = self.alone;
         self.alone = ((transactions * 2).min(MOST), (time * 2).min(FIRST.1 * (MOST / FIRST.0) as u32));
-        self.trial = TRIAL;
-        let time = time.max(self.look * TIMES_THE_LOOK);
+        self.next = TRIAL;
         Plan { earliest: Some(Instant::now() + time), ..Plan::sharing_from(done + transactions) }
     }
 
@@ -174,7 +170,7 @@ impl Stretches {
         for _ in 0..done % 61 {
             let _ = chaos.next();
         }
-        self.trial = 1 + (chaos.next() % 64) as usize;
+        self.next = 1 + (chaos.next() % 64) as usize;
         Plan::sharing_from(done + (chaos.next() % 4) as usize)
     }
 }
@@ -256,20 +252,19 @@ mod tests {
     }
 
     #[test]
-    fn who_tries_again_waits_in_proportion_to_what_a_trial_costs() {
-        let mut stretches = Stretches::new();
-        let wait = |plan: Plan| plan.earliest.unwrap().saturating_duration_since(plan.begin);
-        let first = wait(stretches.did_not_pay(100));
-        assert!(first >= FIRST.1 / 2 && first <= FIRST.1 * 2, "{first:?}");
-        stretches.looked(Duration::from_millis(7));
-        for _ in 0..3 {
-            assert!(wait(stretches.did_not_pay(1_000)) >= Duration::from_millis(130));
+    fn a_long_block_is_divided_into_equal_stretches() {
+        let mut stretches = Stretches::new(true);
+        assert_eq!(stretches.end(0, 4_096), 4_096);
+        assert_eq!(stretches.end(0, 4_098), 2_049);
+        assert_eq!(stretches.end(100, 4_200), 2_150);
+        assert_eq!(stretches.end(7, 7), 7);
+        let _ = stretches.did_not_pay(1_000);
+        assert_eq!(stretches.end(1_000, 10_000), 1_000 + TRIAL);
+        for _ in 0..40 {
+            let _ = stretches.paid(2_000);
         }
-        stretches.looked(Duration::ZERO);
-        assert!(
-            wait(stretches.did_not_pay(1_000)) <= FIRST.1 * 32,
-            "what an expensive one cost is forgotten"
-        );
+        assert_eq!(stretches.end(2_000, 10_192), 2_000 + LONGEST);
+        assert_eq!(Stretches::new(false).end(5, 1_000_000), 1_000_000);
     }
 
     #[test]

@@ -292,46 +292,36 @@ impl Runtime {
         let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
         let changeset = self.pool.store.take_changeset(transactions);
         let mut committer = Committer::new(changeset, transactions, keep_states, control.hook.take());
-        let mut stretches = Stretches::new();
+        // Otherwise it goes on in parallel to its end, once it does.
+        let divides = block.source.deferred().is_none() && self.settings.serial_prefix.is_none();
+        let mut stretches = Stretches::new(divides);
         let mut plan = self.plan(block);
         let watches = self.watches(block);
         loop {
             let mut done = committer.transactions.len();
-            let mut source = Arc::clone(&block.source);
             // Where the source answers later there is always something to do meanwhile.
             if let Some(plan) = &mut plan {
                 let (from, alone) = (done, Instant::now());
-                let mut prefix = None;
+                let mut shares = false;
                 let span = tracing::debug_span!("serial").entered();
                 done = serial::execute(block, done, kit, &mut committer, &control, |index, changeset| {
-                    if plan.shares(&block.transactions, index) {
-                        let look = Instant::now();
-                        prefix = changeset.freeze(Arc::clone(&block.source));
-                        stretches.looked(look.elapsed());
-                        if prefix.is_none() {
-                            plan.put_off(index);
-                        }
+                    shares = plan.shares(&block.transactions, index);
+                    if shares && changeset.is_odd() {
+                        plan.put_off(index);
+                        shares = false;
                     }
-                    prefix.is_none()
+                    !shares
                 })?;
                 drop(span);
                 statistics.add_serial(done - from, alone.elapsed());
-                match prefix {
-                    Some(prefix) => source = Arc::new(prefix),
-                    None => break,
+                if !shares {
+                    break;
                 }
             }
             let range = done..stretches.end(done, transactions);
             committer.pace.begin(watches);
-            committer = self.execute_in_parallel(
-                block,
-                range.clone(),
-                source,
-                committer,
-                kit,
-                &control,
-                &mut statistics,
-            )?;
+            committer =
+                self.execute_stretch(block, range.clone(), committer, kit, &control, &mut statistics)?;
             done = committer.transactions.len();
             if done == transactions {
                 break;
@@ -382,6 +372,38 @@ impl Runtime {
             Some(chaos) => (transactions > 1 && chaos.one_in(2))
                 .then(|| Plan::sharing_from(1 + (chaos.next() as usize) % (transactions - 1))),
         }
+    }
+
+    /// Executes a range of a block's transactions in parallel, or the first ones of it, as long as that pays; the committer has
+    /// those before it.
+    fn execute_stretch(
+        &self,
+        block: &Block,
+        range: Range<usize>,
+        mut committer: Committer,
+        kit: &mut Kit,
+        control: &Control,
+        statistics: &mut Statistics,
+    ) -> Result<Committer, ExecuteError> {
+        if committer.changeset.is_empty() {
+            let source = Arc::clone(&block.source);
+            return self.execute_in_parallel(block, range, source, committer, kit, control, statistics);
+        }
+        let store = &self.pool.store;
+        // What was changed so far is the state that these transactions read, and what they change is laid over it.
+        let below = Arc::new(std::mem::take(&mut committer.changeset));
+        let (top, source) = below.cover(store.take_changeset(range.len()), Arc::clone(&block.source));
+        committer.changeset = top;
+        let source = Arc::new(source);
+        committer = self.execute_in_parallel(block, range, source, committer, kit, control, statistics)?;
+        let begin = Instant::now();
+        let mut top = std::mem::take(&mut committer.changeset);
+        top.detach();
+        committer.changeset = alone(below);
+        committer.changeset.absorb(&mut top);
+        store.put_changeset(top);
+        statistics.finish += begin.elapsed();
+        Ok(committer)
     }
 
     /// Executes a range of a block's transactions, or the first ones of it, as long as that pays; the committer has those
@@ -493,6 +515,17 @@ impl Runtime {
     }
 }
 
+/// What is in here, once nobody else has it: a worker that has left a block drops it next.
+fn alone<T>(mut shared: Arc<T>) -> T {
+    loop {
+        match Arc::try_unwrap(shared) {
+            Ok(own) => return own,
+            Err(again) => shared = again,
+        }
+        thread::yield_now();
+    }
+}
+
 /// Adds what the workers have counted.
 fn add_counters(statistics: &mut Statistics, run: &BlockRun) {
     for counters in run.state.counters() {
@@ -597,25 +630,29 @@ impl Pool {
         self.work.notify();
     }
 
+    /// A block that is being executed, by its place on the list.
+    fn run(&self, place: usize) -> Option<Arc<BlockRun>> {
+        self.runs.read().get(place).cloned()
+    }
+
     /// A pool thread's life: helps with whatever block has work.
     fn help(&self, worker: usize) {
         let mut kit = self.store.take_kit();
         let mut idle = 0;
         // Acquire: pairs with the store in `Runtime::drop`.
         while !self.closing.load(Ordering::Acquire) {
-            let runs = self.runs.read().clone();
-            let mut worked = false;
-            for run in &runs {
+            let (mut worked, mut visited) = (false, 0);
+            // One at a time: a block that ends while the helper is in another one gets its memory back.
+            while let Some(run) = self.run(visited) {
                 // SAFETY: thread `worker` of the pool is the only one that acts as this worker, in any block.
-                let mut visit = unsafe { Visit::new(run, worker) };
+                let mut visit = unsafe { Visit::new(&run, worker) };
                 while self.step(&mut visit, &mut kit) {
                     worked = true;
                     self.tell(&visit);
                 }
+                visited += 1;
             }
-            // A block that ends while the helper is elsewhere gets its memory back.
-            let nothing_runs = runs.is_empty();
-            drop(runs);
+            let nothing_runs = visited == 0;
             if worked || self.bundlings.help() {
                 idle = 0;
                 continue;

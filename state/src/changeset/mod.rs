@@ -17,11 +17,9 @@ use revm::{
     state::{Account, AccountInfo, EvmState, EvmStorage},
 };
 
-use crate::{
-    bundle::{Bundler, Bundling},
-    prefix::{self, Prefix},
-    source::StateSource,
-};
+use crate::bundle::{Bundler, Bundling};
+
+mod layers;
 
 /// Collects the state changes of a block's transactions in their order.
 #[derive(Debug, Default)]
@@ -30,6 +28,10 @@ pub struct Changeset {
     accounts: Vec<Tracked>,
     /// The positions of those that a transaction has changed, in the order of their first change.
     changed: Vec<u32>,
+    /// How many are odd.
+    odd: usize,
+    /// What transactions before those here have changed, see `layers.rs`.
+    below: Option<Arc<Changeset>>,
 }
 
 /// An account as the transactions so far left it.
@@ -40,6 +42,8 @@ struct Tracked {
     wiped: bool,
     /// A transaction changed it.
     changed: bool,
+    /// It counts among the odd ones.
+    odd: bool,
     /// The slots that are known, if they are kept.
     slots: StorageKeyMap<U256>,
     /// What it is, and what it was before the first transaction that changed it.
@@ -57,6 +61,11 @@ impl Changeset {
         self.positions.reserve(accounts);
         self.accounts.reserve(accounts);
         self.changed.reserve(accounts);
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
     }
 
     /// How many accounts the transactions so far have changed.
@@ -93,34 +102,51 @@ impl Changeset {
             Some(position) if self.accounts.get(position).is_some_and(|at| at.address == address) => position,
             _ => self.place(address, || Tracked::loaded(address, &account)),
         };
-        if self.accounts[position].apply(account, keep) {
+        let tracked = &mut self.accounts[position];
+        if tracked.apply(account, keep) {
             self.changed.push(position as u32);
         }
+        tracked.recount(&mut self.odd);
     }
 
     /// Adds to the balance of an account that transactions have changed before, in wei; returns what it holds then.
     /// `None` where that is not all there is to it: the account is not known, is gone or empty, or the sum overflows.
     /// Then nothing is changed.
     pub fn credit(&mut self, address: &Address, amount: U256, with_code: bool) -> Option<U256> {
-        let position = *self.positions.get(address)?;
-        let tracked = &mut self.accounts[position as usize];
-        let TransitionAccount { info, status, .. } = &mut tracked.transition;
-        let info = info.as_mut().filter(|_| tracked.changed)?;
+        let position = match self.position(address) {
+            Some(position) if self.accounts[position].changed => position,
+            _ if self.has_changed_below(address) => {
+                self.place(*address, || unreachable!("it is known below"))
+            }
+            _ => return None,
+        };
+        let tracked = &mut self.accounts[position];
+        let info = tracked.transition.info.as_ref()?;
         if info.is_empty() || (with_code && info.code.is_none()) {
             return None;
         }
-        info.balance = info.balance.checked_add(amount)?;
+        let balance = info.balance.checked_add(amount)?;
+        if !tracked.changed {
+            // It was changed below, so what it was before is there.
+            tracked.changed = true;
+            self.changed.push(position as u32);
+        }
+        let TransitionAccount { info, status, .. } = &mut tracked.transition;
+        let info = info.as_mut()?;
+        info.balance = balance;
         *status = status.on_changed(info.has_no_code_and_nonce());
-        Some(info.balance)
+        tracked.recount(&mut self.odd);
+        Some(balance)
     }
 
-    /// The position of an account; where it is not known yet, it is added.
+    /// The position of an account; where it is not known yet, it is added: as it is below, or as a new one.
     fn place(&mut self, address: Address, new: impl FnOnce() -> Tracked) -> usize {
         match self.positions.entry(address) {
             Entry::Occupied(entry) => *entry.get() as usize,
             Entry::Vacant(entry) => {
                 entry.insert(self.accounts.len() as u32);
-                self.accounts.push(new());
+                let below = self.below.as_ref().and_then(|below| below.seen_from_above(&address));
+                self.accounts.push(below.unwrap_or_else(new));
                 self.accounts.len() - 1
             }
         }
@@ -151,7 +177,14 @@ impl Changeset {
 
     /// The account as the transactions so far left it; the outer `None` if nothing is known of it.
     pub fn account(&self, address: &Address) -> Option<Option<&AccountInfo>> {
-        self.position(address).map(|position| self.info(position))
+        let here = self.position(address).map(|position| self.info(position));
+        here.or_else(|| self.below.as_ref()?.account(address))
+    }
+
+    /// Whether the cells of parallel transactions that go on from here would show something else than revm's `State` does:
+    /// then these changes cannot be [covered](Self::cover).
+    pub fn is_odd(&self) -> bool {
+        self.odd > 0
     }
 
     /// Whether a transaction created, destroyed or removed the account at a position.
@@ -183,26 +216,6 @@ impl Changeset {
         self.accounts[position].slots.insert(slot, value);
     }
 
-    /// What is known of the state so far, for transactions that go on from here over this source of the state before the
-    /// block. `None` where they would not find what they would find here, see [`Prefix`]: then nothing is changed.
-    pub fn freeze(&mut self, source: Arc<dyn StateSource>) -> Option<Prefix> {
-        if self.accounts.iter().any(Tracked::is_odd) {
-            return None;
-        }
-        let known = |at: &&mut Tracked| at.changed || at.wiped || !at.slots.is_empty();
-        let accounts = self.accounts.iter_mut().filter(known).map(|at| {
-            let TransitionAccount { info, status, storage, .. } = &at.transition;
-            // Where the source does not know better they are needed again after these transactions.
-            let needed = status.is_storage_known();
-            let mut slots = if needed { at.slots.clone() } else { std::mem::take(&mut at.slots) };
-            for (slot, value) in storage {
-                slots.entry(*slot).or_insert(value.present_value);
-            }
-            (at.address, prefix::Account { info: info.clone(), status: *status, wiped: at.wiped, slots })
-        });
-        Some(Prefix::new(source, accounts.collect()))
-    }
-
     /// The net changes and how to revert them.
     pub fn finish(mut self) -> BundleState {
         self.take_bundle(None)
@@ -230,6 +243,8 @@ impl Changeset {
         self.positions.clear();
         self.accounts.clear();
         self.changed.clear();
+        self.odd = 0;
+        self.below = None;
     }
 }
 
@@ -254,7 +269,14 @@ impl Tracked {
             Some(_) => AccountStatus::Loaded,
         };
         let transition = TransitionAccount { info, status, ..TransitionAccount::default() };
-        Self { address, wiped: false, changed: false, slots: StorageKeyMap::default(), transition }
+        Self {
+            address,
+            wiped: false,
+            changed: false,
+            odd: false,
+            slots: StorageKeyMap::default(),
+            transition,
+        }
     }
 
     /// The account before the transaction that touches it first.
@@ -340,7 +362,14 @@ impl Tracked {
         true
     }
 
-    /// Whether the cells of parallel transactions would show something else of an account than revm's `State` does.
+    /// Sees to it that it is counted if it is odd.
+    fn recount(&mut self, odd: &mut usize) {
+        let is_odd = self.is_odd();
+        let was_odd = std::mem::replace(&mut self.odd, is_odd);
+        *odd = *odd + usize::from(self.odd) - usize::from(was_odd);
+    }
+
+    /// Whether the cells of parallel transactions would show something else of the account than revm's `State` does.
     /// They go by what the source says, and of a changed account this is not what it said: it may have come into
     /// being in the block and have lost the empty code at hand, or have neither nonce nor code and yet slots that
     /// count.
