@@ -5,7 +5,7 @@
 //! always reads. A constructor is known by its code. What is remembered decides what is asked for, and nothing else: so a kind is a hash, and whom it confuses
 //! asks in vain.
 
-use std::{cmp::Ordering as Order, fmt, hash::BuildHasher, mem};
+use std::{cmp::Ordering as Order, fmt, hash::BuildHasher, mem, sync::Arc};
 
 use counterpoint_state::{
     Key,
@@ -16,7 +16,7 @@ use counterpoint_state::{
 };
 use revm::{
     context::TxEnv,
-    primitives::{HashMap, TxKind, map::DefaultHashBuilder},
+    primitives::{HashMap, HashSet, TxKind, map::DefaultHashBuilder},
     state::EvmState,
 };
 
@@ -37,6 +37,9 @@ const KEYS_OF_A_CALL: usize = 8_192;
 
 /// A kind of calls.
 type Kind = u64;
+
+/// The kinds of which all was told in a block.
+pub(crate) type Told = HashSet<Kind>;
 
 /// What calls of a kind read.
 #[derive(Default)]
@@ -59,27 +62,30 @@ pub(crate) struct KnownReads {
 /// What was learnt lately, and before that. When the first is full, it replaces the second.
 #[derive(Default)]
 struct Generations {
-    now: HashMap<Kind, Reads>,
-    before: HashMap<Kind, Reads>,
+    now: HashMap<Kind, Arc<Reads>>,
+    before: HashMap<Kind, Arc<Reads>>,
     /// Keys in the first.
     keys: usize,
 }
 
 impl KnownReads {
-    /// Tells what this transaction will probably read. Whether that is all, or nearly.
-    pub(crate) fn of(&self, transaction: &TxEnv, mut tell: impl FnMut(Key)) -> bool {
+    /// Tells what this transaction will probably read, but for what was told of its kind before. Whether that is all, or
+    /// nearly.
+    pub(crate) fn of(&self, transaction: &TxEnv, told: &mut Told, mut tell: impl FnMut(Key)) -> bool {
         // Relaxed: a hint, here and below.
         if !self.any.load(Ordering::Relaxed) {
             return false;
         }
         let (alike, of_the_function) = self.kinds(transaction);
-        let generations = self.generations.read();
-        let alike = generations.of(alike);
-        let known = alike.or_else(|| generations.of(of_the_function?));
+        let known_of = |kind| Some((kind, self.generations.read().of(kind)?));
+        let alike = known_of(alike);
+        let is_foreseen = alike.as_ref().is_some_and(|(_, known)| !known.misled);
+        let known = alike.or_else(|| known_of(of_the_function?));
+        let known = known.filter(|(kind, _)| told.insert(*kind)).map(|(_, known)| known);
         for (key, _) in known.iter().flat_map(|known| &known.keys) {
             tell(*key);
         }
-        alike.is_some_and(|alike| !alike.misled)
+        is_foreseen
     }
 
     /// This transaction has read what is in here.
@@ -88,18 +94,24 @@ impl KnownReads {
         let mut reads: Vec<Key> = Vec::new();
         // The address of a contract that was created is another one the next time.
         for (address, account) in state.iter().filter(|(_, account)| !account.is_created()) {
+            // Not the code: its hash is a part of the state, which may be another one by then.
             reads.push(Key::Account(*address));
-            if !account.info.is_empty_code_hash() {
-                reads.push(Key::Code(account.info.code_hash));
-            }
             reads.extend(account.storage.keys().map(|slot| Key::Storage(*address, *slot)));
+        }
+        let is_named = |key: &Key| match (key, transaction.kind) {
+            (Key::Account(address), TxKind::Call(to)) => [transaction.caller, to].contains(address),
+            _ => false,
+        };
+        if reads.iter().all(is_named) {
+            return;
         }
         reads.sort_unstable();
         reads.truncate(KEYS_OF_A_CALL);
-        let mut generations = self.generations.write();
-        generations.learn(alike, &reads);
-        if let Some(kind) = of_the_function {
-            generations.learn(kind, &reads);
+        for kind in [Some(alike), of_the_function].into_iter().flatten() {
+            // Not under the lock. What another worker learns of the same kind at the same time may be lost.
+            let known = self.generations.read().of(kind).unwrap_or_default();
+            let reads = known.after(&reads);
+            self.generations.write().put(kind, reads);
         }
         // Relaxed: a hint.
         self.any.store(true, Ordering::Relaxed);
@@ -124,20 +136,18 @@ impl KnownReads {
 }
 
 impl Generations {
-    fn of(&self, kind: Kind) -> Option<&Reads> {
-        self.now.get(&kind).or_else(|| self.before.get(&kind))
+    fn of(&self, kind: Kind) -> Option<Arc<Reads>> {
+        self.now.get(&kind).or_else(|| self.before.get(&kind)).cloned()
     }
 
-    fn learn(&mut self, kind: Kind, keys: &[Key]) {
-        let known = self.now.remove(&kind).inspect(|known| self.keys -= known.keys.len());
-        let known = known.or_else(|| self.before.remove(&kind));
-        let reads = known.unwrap_or_default().after(keys);
+    fn put(&mut self, kind: Kind, reads: Reads) {
+        self.keys -= self.now.remove(&kind).map_or(0, |known| known.keys.len());
         if self.keys + reads.keys.len() > KEYS {
             self.before = mem::take(&mut self.now);
             self.keys = 0;
         }
         self.keys += reads.keys.len();
-        self.now.insert(kind, reads);
+        self.now.insert(kind, Arc::new(reads));
     }
 }
 
@@ -210,7 +220,7 @@ mod tests {
     /// The slots that are known, and whether a call just like this one is.
     fn known(reads: &KnownReads, transaction: &TxEnv) -> (Vec<u64>, bool) {
         let mut slots = Vec::new();
-        let alike = reads.of(transaction, |key| {
+        let alike = reads.of(transaction, &mut Told::default(), |key| {
             if let Key::Storage(_, slot) = key {
                 slots.push(slot.to());
             }
@@ -239,13 +249,22 @@ mod tests {
     }
 
     #[test]
-    fn accounts_and_code_are_known_too() {
+    fn accounts_and_constructors_are_known_too() {
         let reads = KnownReads::default();
         let transfer = TxEnv { data: Bytes::new(), ..call(1, 1, 1) };
         reads.learn(&transfer, &read(&[]));
-        let mut keys = Vec::new();
-        assert!(reads.of(&transfer, |key| keys.push(key)));
-        assert_eq!(keys, [Key::Account(CONTRACT), Key::Code(Address::repeat_byte(1).into_word())]);
+        assert!(
+            !reads.of(&transfer, &mut Told::default(), |_| ()),
+            "the transaction names all that it reads"
+        );
+        let other = Address::repeat_byte(0xdd);
+        let mut state = read(&[]);
+        state.insert(other, Account::default());
+        reads.learn(&transfer, &state);
+        let (mut keys, mut told) = (Vec::new(), Told::default());
+        assert!(reads.of(&transfer, &mut told, |key| keys.push(key)));
+        assert_eq!(keys, [Key::Account(CONTRACT), Key::Account(other)], "and no code");
+        assert!(reads.of(&transfer, &mut told, |_| panic!("it was told")));
         let create = |sender| TxEnv { kind: TxKind::Create, ..call(sender, 1, 1) };
         reads.learn(&create(1), &read(&[1]));
         assert_eq!(known(&reads, &create(1)), (vec![1], true));

@@ -79,10 +79,10 @@ impl Plan {
         }
     }
 
-    /// What was done before the transaction at `index` cannot be a source for others. To find that out takes a look at all of
-    /// it, so it is asked again when twice as much was done.
+    /// What was done before the transaction at `index` cannot be a source for others: perhaps what is done before the next
+    /// one can.
     pub(crate) fn put_off(&mut self, index: usize) {
-        (self.may_share, self.from) = (true, Some((index * 2).max(index + 1)));
+        (self.may_share, self.from) = (true, Some(index + 1));
     }
 
     /// Whether the transactions from `index` on, counted from 0, are worth more than one worker. To be asked before
@@ -239,13 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_is_asked_again_when_twice_as_much_was_done() {
+    fn what_is_put_off_is_asked_again() {
         let block: Vec<_> = (0..100).map(|sender| from(sender, 1_000_000)).collect();
         let mut plan = Plan::sharing_from(3);
         assert!(plan.shares(&block, 3));
         plan.put_off(3);
-        assert!(!plan.shares(&block, 5));
-        assert!(plan.shares(&block, 6));
+        assert!(!plan.shares(&block, 3));
+        assert!(plan.shares(&block, 4));
         plan.put_off(0);
         assert!(!plan.shares(&block, 0));
         assert!(plan.shares(&block, 1));

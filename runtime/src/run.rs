@@ -19,6 +19,7 @@ use crate::{
     commit::Committer,
     conflicts::Slot,
     input::Mode,
+    known_reads::Told,
     longest::{Long, are_worth_keeping},
     outcome::ExecuteError,
     pace::Work,
@@ -410,6 +411,8 @@ pub(crate) struct Visit<'a> {
     next: Option<u32>,
     /// For the worker that asks ahead, where the source answers later: how many transactions it has asked for.
     pub(crate) asked_ahead: Option<u32>,
+    /// For the same worker: the kinds of calls whose known reads it has asked for.
+    told: Told,
     /// Executions that were committed, to be used again.
     #[expect(clippy::vec_box, reason = "the boxes travel on, to bodies and fibers")]
     pub(crate) used: Vec<Box<Execution>>,
@@ -424,7 +427,7 @@ impl<'a> Visit<'a> {
         // SAFETY: the caller's.
         let context = unsafe { run.state.worker(worker) };
         run.presence.enter();
-        Self { run, worker, context, next: None, asked_ahead: None, used: Vec::new() }
+        Self { run, worker, context, next: None, asked_ahead: None, told: Told::default(), used: Vec::new() }
     }
 
     fn queue(&self) -> &Deque<u32> {
@@ -520,7 +523,7 @@ impl<'a> Visit<'a> {
         for index in asked + 1..=end {
             run.state.ask_ahead(index, &self.context);
             let ask = |key| run.state.ask_ahead_for(key, &self.context);
-            if store.known_reads.of(run.state.transaction(index), ask) {
+            if store.known_reads.of(run.state.transaction(index), &mut self.told, ask) {
                 // Relaxed: a hint.
                 run.foreseen[run.place(index)].store(true, Ordering::Relaxed);
             }

@@ -142,7 +142,7 @@ impl Builder {
 
     /// How many of a block's transactions are executed one after the other by the calling thread before the workers
     /// share the rest, to its end; 0 sends everything through the parallel machinery, for tests and measurements of it.
-    /// Results are the same. Default: decided block by block, and again where parallel execution does not pay, so that
+    /// The rest is one stretch, however long. Results are the same. Default: decided block by block, and again where parallel execution does not pay, so that
     /// a block that has nothing to gain from more workers costs what sequential execution costs. A block whose source
     /// answers later is shared from its first transaction on.
     pub fn serial_prefix(mut self, transactions: usize) -> Self {
@@ -292,7 +292,7 @@ impl Runtime {
         let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
         let changeset = self.pool.store.take_changeset(transactions);
         let mut committer = Committer::new(changeset, transactions, keep_states, control.hook.take());
-        // Otherwise it goes on in parallel to its end, once it does.
+        // Who says how many transactions go alone has the rest measured in one piece.
         let divides = block.source.deferred().is_none() && self.settings.serial_prefix.is_none();
         let mut stretches = Stretches::new(divides);
         let mut plan = self.plan(block);
@@ -481,7 +481,10 @@ impl Runtime {
         }
         add_counters(statistics, &run);
         run.presence.release();
-        if let Some(run) = Arc::into_inner(run) {
+        // Its memory is for the next stretch.
+        let goes_on = committer.transactions.len() < block.transactions.len();
+        let run = if failure.is_none() && goes_on { Some(alone(run)) } else { Arc::into_inner(run) };
+        if let Some(run) = run {
             self.pool.store.put_arenas(run.into_state().into_arenas().take(workers), shared);
             self.pool.work.notify_waiting();
         }

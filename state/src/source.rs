@@ -57,8 +57,7 @@ pub trait StateSource: Send + Sync {
     /// for by hash.
     fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError>;
 
-    /// The value of a storage slot, zero where it was never written. Never asked of an account that does not
-    /// exist.
+    /// The value of a storage slot, zero where it was never written or the account does not exist.
     fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError>;
 
     /// The code with this hash.

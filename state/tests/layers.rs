@@ -52,6 +52,7 @@ fn before() -> BTreeMap<u64, State> {
 
 fn source() -> MemorySource {
     let mut source = MemorySource::new();
+    source.set_eip7610(true);
     for (number, State { info, slots }) in before() {
         let slots: Vec<_> =
             slots.iter().map(|(slot, value)| (U256::from(*slot), U256::from(*value))).collect();
@@ -141,6 +142,9 @@ fn check(seed: u64) {
                 let known = state.get(&number);
                 let info = prefix.account(address(number)).expect("memory answers");
                 assert_eq!(info.as_ref(), known.map(|known| &known.info), "{}", place());
+                if let Some(info) = info.filter(|info| !info.is_empty_code_hash()) {
+                    assert!(info.code.is_some(), "{}: nobody else has the code", place());
+                }
                 let position = expected.position(&address(number));
                 for slot in 0..SLOTS {
                     let slot = U256::from(slot);
