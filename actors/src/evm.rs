@@ -16,12 +16,16 @@ use revm::{
     },
     interpreter::{CreateInputs, FrameInput, interpreter::EthInterpreter, interpreter_action::FrameInit},
     primitives::{Address, KECCAK_EMPTY, U256, constants::CALL_STACK_LIMIT, hardfork::SpecId},
-    state::EvmState,
+    state::{AccountInfo, EvmState},
 };
 
 use crate::{
-    database::ReadError, execution::Hop, handler::ActorHandler, message::Selector,
+    database::ReadError,
+    execution::Hop,
+    handler::ActorHandler,
+    message::Selector,
     precompiles::WorkerPrecompiles,
+    transfer::{Transfer, Transfers},
 };
 
 /// The databases that the EVM runs on: cells where transactions run in parallel, the changeset where they run one
@@ -57,7 +61,7 @@ type InnerEvm<D> = Evm<ActorContext<D>, (), Instructions<D>, WorkerPrecompiles, 
 static NO_TRANSACTION: LazyLock<TxEnv> = LazyLock::new(TxEnv::default);
 
 /// revm's EVM over the block's cells.
-pub(crate) struct ActorEvm<D: EvmDatabase>(pub(crate) InnerEvm<D>);
+pub(crate) struct ActorEvm<D: EvmDatabase>(pub(crate) InnerEvm<D>, Option<Transfers>);
 
 impl<D: EvmDatabase> ActorEvm<D> {
     /// An EVM over a database, with the rules of no fork in particular.
@@ -72,13 +76,14 @@ impl<D: EvmDatabase> ActorEvm<D> {
             local: LocalContext::default(),
             error: Ok(()),
         };
-        Self(Evm {
+        let evm = Evm {
             ctx,
             inspector: (),
             instruction: EthInstructions::new_mainnet_with_spec(spec),
             precompiles: WorkerPrecompiles::new(spec),
             frame_stack: FrameStack::new_prealloc(8),
-        })
+        };
+        Self(evm, None)
     }
 
     /// Takes over a block's environment and rules.
@@ -87,6 +92,7 @@ impl<D: EvmDatabase> ActorEvm<D> {
         if evm.ctx.cfg.spec != cfg.spec {
             evm.instruction = EthInstructions::new_mainnet_with_spec(cfg.spec);
         }
+        self.1 = Transfers::new(cfg);
         evm.ctx.block = env.clone();
         evm.ctx.cfg = cfg.clone();
         evm.ctx.journaled_state.set_spec_id(cfg.spec);
@@ -110,9 +116,36 @@ impl<D: EvmDatabase> ActorEvm<D> {
         ActorHandler(PhantomData).run(self)
     }
 
+    /// The transaction, if it is a plain transfer that is valid in its block; nothing was executed.
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Self::run).
+    pub(crate) unsafe fn transfer(&mut self, transaction: *const TxEnv) -> Option<Transfer> {
+        // SAFETY: the caller's.
+        self.0.ctx.tx = unsafe { &*transaction };
+        self.1.as_ref()?.transfer(&mut self.0.ctx)
+    }
+
+    /// What the sender of such a transfer holds afterwards, see [`Transfer::charge`].
+    pub(crate) fn charge(&self, transfer: &Transfer, sender: &AccountInfo) -> Option<U256> {
+        let ctx = &self.0.ctx;
+        transfer.charge(sender, ctx.tx, &ctx.block, &ctx.cfg)
+    }
+
+    /// Who gets the fees.
+    pub(crate) fn beneficiary(&self) -> Address {
+        self.0.ctx.block.beneficiary
+    }
+
+    /// The transaction is not referred to any more.
+    pub(crate) fn release(&mut self) {
+        self.0.ctx.tx = &*NO_TRANSACTION;
+    }
+
     /// What the transaction changed. It is not referred to any more.
     pub(crate) fn finalize(&mut self) -> EvmState {
-        self.0.ctx.tx = &*NO_TRANSACTION;
+        self.release();
         self.0.ctx.journaled_state.finalize()
     }
 

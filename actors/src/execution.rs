@@ -158,6 +158,16 @@ pub(crate) enum Stop {
 }
 
 impl Execution {
+    /// How it ended, if it was stopped.
+    pub(crate) fn stopped(&mut self) -> Option<End> {
+        Some(match self.stopped.take()? {
+            Stop::Doomed => End::Doomed,
+            Stop::MustWait => End::MustWait,
+            Stop::Cancelled | Stop::Misplaced => End::Cancelled,
+            Stop::Source(error) => End::Source(error),
+        })
+    }
+
     /// An execution to be [`reset`](Self::reset) before use.
     pub fn new() -> Box<Self> {
         Box::new(Self {

@@ -3,14 +3,20 @@
 use std::{fmt, ptr};
 
 use corosensei::Yielder;
-use revm::{context::result::EVMError, primitives::Address};
+use revm::{
+    context::result::EVMError,
+    database_interface::Database,
+    primitives::{Address, U256},
+    state::{Account, AccountInfo, EvmState},
+};
 
 use crate::{
     block::BlockState,
     database::{CellDatabase, Link, ReadError},
-    evm::ActorEvm,
-    execution::{Credit, End, Executed, Execution, Stop},
+    evm::{ActorEvm, EvmDatabase},
+    execution::{Credit, End, Executed, Execution},
     fiber::{Order, Request},
+    transfer::Transfer,
     worker::WorkerContext,
 };
 
@@ -47,8 +53,13 @@ impl Executor {
         let credited = if execution.exact { None } else { block.credited(execution.index) };
         let link = Link { block, execution: ptr::from_mut(execution), worker, yielder };
         self.evm.database().attach(link, credited);
-        self.evm.0.precompiles.set_yielder(yielder);
 
+        if let Some(end) = self.transfer(block, execution, credited) {
+            self.evm.database().detach();
+            execution.end = end;
+            return;
+        }
+        self.evm.0.precompiles.set_yielder(yielder);
         // SAFETY: the transaction lives as long as the block; `finalize` takes it out below.
         let result = unsafe { self.evm.run(block.transaction(execution.index)) };
 
@@ -58,22 +69,87 @@ impl Executor {
         let (masked, worker) = (database.masked, database.worker());
         database.detach();
 
-        execution.end = match (result, execution.stopped.take()) {
-            (_, Some(Stop::Doomed)) => End::Doomed,
-            (_, Some(Stop::MustWait)) => End::MustWait,
-            (_, Some(Stop::Cancelled | Stop::Misplaced)) => End::Cancelled,
-            (_, Some(Stop::Source(error))) | (Err(EVMError::Database(ReadError::Source(error))), None) => {
-                End::Source(error)
-            }
-            (Ok(result), None) => {
+        if let Some(end) = execution.stopped() {
+            execution.end = end;
+            return;
+        }
+        execution.end = match result {
+            Ok(result) => {
                 let mut executed = Executed { result, state, fee: None, transfer: None };
                 Self::take_credits(block, execution, &mut executed, credited.filter(|_| masked), worker);
                 End::Executed(Box::new(executed))
             }
-            (Err(EVMError::Transaction(cause)), None) => End::Invalid(cause),
-            (Err(EVMError::Header(cause)), None) => End::Header(cause),
-            (Err(error), None) => End::Failed(error.to_string()),
+            Err(EVMError::Database(ReadError::Source(error))) => End::Source(error),
+            Err(EVMError::Transaction(cause)) => End::Invalid(cause),
+            Err(EVMError::Header(cause)) => End::Header(cause),
+            Err(error) => End::Failed(error.to_string()),
         };
+    }
+
+    /// Executes a plain transfer whose credits are deferred. `None`: it is something else, or it has to be looked at more closely.
+    fn transfer(
+        &mut self,
+        block: &BlockState,
+        execution: &mut Execution,
+        credited: Option<Address>,
+    ) -> Option<End> {
+        let (tx, beneficiary) = (block.transaction(execution.index), block.env.beneficiary);
+        let has_more_to_it = execution.scouts
+            || execution.exact
+            || tx.value.is_zero()
+            || [Some(tx.caller), credited].contains(&Some(beneficiary));
+        if credited.is_none() || has_more_to_it {
+            return None;
+        }
+        // SAFETY: the transaction lives as long as the block, and is released below.
+        let transfer = unsafe { self.evm.transfer(tx) };
+        let end = transfer.and_then(|transfer| self.pay(block, execution, &transfer));
+        self.evm.release();
+        if end.is_none() {
+            // It is executed from the beginning.
+            execution.accounts.clear();
+            self.evm.database().masked = false;
+        }
+        end
+    }
+
+    fn pay(&mut self, block: &BlockState, execution: &mut Execution, transfer: &Transfer) -> Option<End> {
+        let caller = block.transaction(execution.index).caller;
+        let read = |executor: &mut Self| -> Result<Option<(AccountInfo, U256)>, ReadError> {
+            let Some(info) = executor.evm.database().basic(caller)? else { return Ok(None) };
+            let Some(left) = executor.evm.charge(transfer, &info) else { return Ok(None) };
+            executor.evm.database().basic(transfer.to)?;
+            if !executor.evm.database().masked {
+                return Ok(None);
+            }
+            executor.evm.database().defer_fee(transfer.fee)?;
+            Ok(Some((info, left)))
+        };
+        let (info, left) = match read(self) {
+            Ok(paid) => paid?,
+            Err(error) => {
+                return Some(execution.stopped().unwrap_or_else(|| match error {
+                    ReadError::Source(error) => End::Source(error),
+                    ReadError::Stopped => End::Failed(error.to_string()),
+                }));
+            }
+        };
+        let worker = self.evm.database().worker();
+        let mut account = Account::from(info);
+        account.info.balance = left;
+        account.info.nonce += 1;
+        account.info.code.get_or_insert_default();
+        account.mark_touch();
+        let mut state = EvmState::default();
+        state.insert(caller, account);
+        let credit = |actor, amount| Some(Credit { actor, amount, entry: None });
+        let position = execution.account(&transfer.to).expect("it was read");
+        Some(End::Executed(Box::new(Executed {
+            result: transfer.result(),
+            state,
+            fee: execution.fee.take().and_then(|fee| credit(block.beneficiary(&worker), fee)),
+            transfer: credit(execution.accounts[position].actor, transfer.value),
+        })))
     }
 
     /// Takes what was deferred out of the state: the frontier adds it to what is there then.

@@ -24,6 +24,7 @@ mod precompiles;
 mod publish;
 mod serial;
 mod settle;
+mod transfer;
 mod worker;
 
 pub use block::BlockState;

@@ -22,6 +22,7 @@ use crate::{
     database::ReadError,
     evm::{ActorEvm, EvmDatabase},
     execution::Hop,
+    transfer::Transfer,
 };
 
 /// Whether to stop in the middle of a transaction.
@@ -87,6 +88,62 @@ impl SerialExecutor {
             Err(EVMError::Database(ReadError::Stopped)) => SerialEnd::Stopped,
             Err(error) => SerialEnd::Failed(error.to_string()),
         }
+    }
+
+    /// Executes the next transaction and adds what it has changed, if it is a plain transfer that succeeds. `None`: it is not,
+    /// and nothing was changed.
+    pub fn transfer(&mut self, transaction: &TxEnv) -> Option<SerialEnd> {
+        // SAFETY: the transaction stays borrowed until `release` below.
+        let transfer = unsafe { self.evm.transfer(transaction) };
+        let end = transfer.and_then(|transfer| match self.pay(&transfer, transaction.caller) {
+            Ok(true) => Some(SerialEnd::Executed(transfer.result(), EvmState::default())),
+            Ok(false) => None,
+            Err(ReadError::Source(cause)) => Some(SerialEnd::Source(cause)),
+            Err(ReadError::Stopped) => Some(SerialEnd::Stopped),
+        });
+        self.evm.release();
+        end
+    }
+
+    /// Moves what a transfer moves. `false`: one of the accounts is not as it should be, and nothing was changed.
+    fn pay(&mut self, transfer: &Transfer, caller: Address) -> Result<bool, ReadError> {
+        let sender = self.evm.database().position(caller)?;
+        let info = self.evm.database().changeset.info(sender).cloned();
+        let Some(left) = info.and_then(|info| self.evm.charge(transfer, &info)) else { return Ok(false) };
+        let beneficiary = self.evm.beneficiary();
+        let database = self.evm.database();
+        let recipient = database.position(transfer.to)?;
+        let beneficiary = database.position(beneficiary)?;
+
+        let changeset = &mut database.changeset;
+        let balance = |position: usize| changeset.info(position).map(|info| info.balance).unwrap_or_default();
+        let is_missing = |position| changeset.info(position).is_none_or(AccountInfo::is_empty);
+        let has_code = changeset.info(recipient).is_some_and(|info| !info.is_empty_code_hash());
+        // Who has nothing and gets nothing is touched, which may make an account come or go.
+        let touches = is_missing(recipient) && transfer.value.is_zero()
+            || is_missing(beneficiary) && beneficiary != recipient && transfer.fee.is_zero();
+        // One that overflows fails, or is dropped.
+        let received = balance(recipient).checked_add(transfer.value);
+        let before = match beneficiary {
+            beneficiary if beneficiary == sender => Some(left),
+            beneficiary if beneficiary == recipient => received,
+            beneficiary => Some(balance(beneficiary)),
+        };
+        let rewarded = before.and_then(|before| before.checked_add(transfer.fee));
+        let (false, false, Some(received), Some(rewarded)) = (has_code, touches, received, rewarded) else {
+            return Ok(false);
+        };
+        changeset.update(sender, |info| {
+            info.balance = left;
+            info.nonce += 1;
+            info.code.get_or_insert_default();
+        });
+        changeset.update(recipient, |info| {
+            info.balance = received;
+            info.code.get_or_insert_default();
+        });
+        changeset.update(beneficiary, |info| info.balance = rewarded);
+        Ok(true)
     }
 
     /// Adds what a transaction has changed: the next one finds it.

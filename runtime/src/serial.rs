@@ -62,7 +62,10 @@ fn transaction(
     committer: &mut Committer,
     control: &Control,
 ) -> Result<(), ExecuteError> {
-    let (outcome, mut state) = match executor.execute(transaction) {
+    // What it changes is nowhere but in the changeset.
+    let transferred = if committer.shows_changes() { None } else { executor.transfer(transaction) };
+    let is_applied = transferred.is_some();
+    let (outcome, mut state) = match transferred.unwrap_or_else(|| executor.execute(transaction)) {
         SerialEnd::Executed(result, state) => (TransactionOutcome::Executed(result), state),
         SerialEnd::Invalid(cause) if mode == Mode::Build => {
             (TransactionOutcome::Skipped(cause), EvmState::default())
@@ -82,5 +85,9 @@ fn transaction(
             account.info.account_id = None;
         }
     }
-    committer.append(outcome, state, |_, state| executor.apply(state))
+    committer.append(outcome, state, |_, state| {
+        if !is_applied {
+            executor.apply(state);
+        }
+    })
 }

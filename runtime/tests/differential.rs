@@ -20,6 +20,20 @@ struct Configuration {
     runtime: fn(u64) -> Builder,
 }
 
+/// Nobody asks for each transaction's changes: then plain transfers and credits go to the changeset at once.
+const NOT_KEPT: &[Configuration] = &[
+    Configuration { name: "1 worker, nothing kept", runtime: |_| Runtime::builder().workers(1) },
+    Configuration { name: "3 workers, nothing kept", runtime: |_| parallel(3) },
+    Configuration {
+        name: "2 workers after a few, nothing kept",
+        runtime: |seed| Runtime::builder().workers(2).serial_prefix(1 + seed as usize % 20),
+    },
+    Configuration {
+        name: "2 workers, chaos, nothing kept",
+        runtime: |seed| Runtime::builder().workers(2).chaos(seed),
+    },
+];
+
 const CONFIGURATIONS: &[Configuration] = &[
     Configuration { name: "1 worker", runtime: |_| Runtime::builder().workers(1) },
     Configuration { name: "1 worker, parallel", runtime: |_| parallel(1) },
@@ -90,12 +104,9 @@ fn random_blocks_equal_sequential_execution() {
         Some(seed) => seed..seed + 1,
         None => 0..blocks,
     };
-    let runtimes: Vec<_> = CONFIGURATIONS
-        .iter()
-        .map(|configuration| {
-            (configuration.runtime)(7).keep_states(true).build().expect("threads can be started")
-        })
-        .collect();
+    let build = |builder: Builder| builder.build().expect("threads can be started");
+    let kept = CONFIGURATIONS.iter().map(|way| (way, build((way.runtime)(7).keep_states(true))));
+    let runtimes: Vec<_> = kept.chain(NOT_KEPT.iter().map(|way| (way, build((way.runtime)(7))))).collect();
     let repeats = if seeds.end - seeds.start == 1 { 200 } else { 1 };
     let (mut incarnations, mut parked, mut transactions) = (0, 0, 0);
     for seed in seeds {
@@ -109,7 +120,7 @@ fn random_blocks_equal_sequential_execution() {
             mode: Mode::Build,
         };
         for _ in 0..repeats {
-            for (configuration, runtime) in CONFIGURATIONS.iter().zip(&runtimes) {
+            for (configuration, runtime) in &runtimes {
                 let statistics = check(seed, configuration, runtime, &block, &expected).statistics;
                 incarnations += statistics.incarnations;
                 parked += statistics.parked;

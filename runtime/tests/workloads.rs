@@ -12,7 +12,9 @@ fn runtimes() -> Vec<(&'static str, Runtime)> {
     let base = Runtime::builder;
     vec![
         ("1 worker", build(base().workers(1))),
+        ("1 worker, nothing kept", base().workers(1).build().expect("no thread is needed")),
         ("2 workers", build(base().workers(2))),
+        ("2 workers, nothing kept", base().workers(2).serial_prefix(0).build().expect("a thread starts")),
         ("8 workers", build(base().workers(8))),
         ("3 workers, few fibers", build(base().workers(3).fibers(4).window(8))),
         ("4 workers, chaos", build(base().workers(4).chaos(7))),

@@ -448,6 +448,22 @@ impl Case {
                 watchdog.now(&way);
                 let got = runtime.execute(&self.paced(*pace, mode));
                 agree(&expected, &got, &way);
+                if let (Ok(expected), Ok(got)) = (&expected, &got) {
+                    assert_eq!(expected.states.len(), got.states.len(), "{way}: states are kept");
+                }
+            }
+        }
+        // As most users have it: nobody asks for each transaction's changes.
+        for (workers, prefix) in [(1, None), (2, None), (2, Some(self.transactions.len() / 2)), (3, Some(0))]
+        {
+            let builder = Runtime::builder().workers(workers);
+            let builder = prefix.map_or(builder.clone(), |prefix| builder.serial_prefix(prefix));
+            let runtime = builder.build().expect("the system has threads");
+            for round in 0..if workers == 1 { 1 } else { rounds.div_ceil(4) } {
+                let way =
+                    format!("{:?} {mode:?}: workers {workers}, {prefix:?}, round {round}", self.cfg.spec);
+                watchdog.now(&way);
+                agree(&expected, &runtime.execute(&self.paced(Pace::Jitter(round), mode)), &way);
             }
         }
         expected
@@ -466,7 +482,6 @@ pub(crate) fn agree(
             if let Some(difference) = first_difference(expected, got) {
                 panic!("{way}: {difference}");
             }
-            assert_eq!(expected.states.len(), got.states.len(), "{way}: states are kept");
         }
         (Err(expected), Err(got)) => {
             assert!(same_error(expected, got), "{way}: {got:?} instead of {expected:?}");

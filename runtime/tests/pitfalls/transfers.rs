@@ -1,12 +1,14 @@
 //! Plain transfers: to code that comes later, to precompiles, to oneself, and next to readers.
 
+use counterpoint::Mode;
 use revm::{
+    bytecode::Bytecode,
     primitives::{Address, U256, hardfork::SpecId},
     state::AccountInfo,
 };
 
 use crate::{
-    common::{Case, address, balance, output, word},
+    common::{BASE_FEE, BENEFICIARY, Case, PRICE, address, balance, mix, output, skipped, word},
     contracts::{
         ADD, BORN_SLOT, ask, balance_of, counter, destroy, factory, factory_address, forwarder, store_init,
     },
@@ -165,4 +167,96 @@ fn to_an_account_whose_code_the_source_gives_by_hash() {
         }
         assert_eq!(output(&case.check_success(), 6), U256::from(3));
     }
+}
+
+/// Transfers between whoever they could go wrong with, most of them valid.
+#[test]
+fn random_ones_between_odd_accounts() {
+    const ALL: [SpecId; 12] = [
+        SpecId::FRONTIER,
+        SpecId::HOMESTEAD,
+        SpecId::TANGERINE,
+        SpecId::SPURIOUS_DRAGON,
+        SpecId::PETERSBURG,
+        SpecId::BERLIN,
+        SpecId::LONDON,
+        SpecId::MERGE,
+        SpecId::CANCUN,
+        SpecId::PRAGUE,
+        SpecId::OSAKA,
+        SpecId::AMSTERDAM,
+    ];
+    for (number, spec) in ALL.into_iter().enumerate() {
+        for seed in 0..6 {
+            odd_transfers(spec, 1_000 * number as u64 + seed);
+        }
+    }
+}
+
+fn odd_transfers(spec: SpecId, seed: u64) {
+    let mut step = 0;
+    let mut below = |limit: u64| {
+        step += 1;
+        mix(seed, step) % limit
+    };
+    let mut case = Case::new(spec);
+    case.rounds(4);
+    case.code_by_hash = below(2) == 0;
+    let mut accounts: Vec<_> = (10..14).map(|number| case.rich(number)).collect();
+    let senders = accounts.clone();
+    // Missing; empty; with dust; nearly full.
+    accounts.extend([address(20), address(21), address(22), address(23), BENEFICIARY]);
+    case.account(address(21), U256::ZERO);
+    case.account(address(22), U256::from(1));
+    case.account(address(23), U256::MAX - U256::from(below(9)));
+    match below(4) {
+        0 => {}
+        1 => case.account(BENEFICIARY, U256::ZERO),
+        2 => case.account(BENEFICIARY, U256::from(7)),
+        _ => case.account(BENEFICIARY, U256::MAX - U256::from(below(300_000))),
+    }
+    if below(3) == 0 {
+        // Its fees come from itself.
+        case.env.beneficiary = senders[below(4) as usize];
+    }
+    accounts.push(case.contract(address(30), counter(), &[]));
+    accounts.push(Address::with_last_byte(1 + below(12) as u8));
+    if spec.is_enabled_in(SpecId::PRAGUE) {
+        for (account, target) in [(address(31), address(30)), (senders[3], address(20))] {
+            let info = AccountInfo::from_balance(U256::from(crate::common::RICH));
+            let code = Bytecode::new_eip7702(target);
+            case.memory.insert_account(account, info.with_code(code), []);
+            accounts.push(account);
+        }
+    }
+    for _ in 0..30 {
+        let from = senders[below(4) as usize];
+        let to = accounts[below(accounts.len() as u64) as usize];
+        let value = [0, 0, 1, 5, 1_000, crate::common::RICH / 2][below(6) as usize];
+        let (choices, is_wrong) = ([below(4), below(3), below(5)], below(12));
+        let tx = case.send(from, to, value);
+        tx.gas_limit = [21_000, 21_000, 50_000, 30_000][choices[0] as usize];
+        // Below the base fee, at it (no tip), above it.
+        tx.gas_price = [PRICE, BASE_FEE.into(), 0][(choices[1] * u64::from(choices[2] == 0)) as usize];
+        if !spec.is_enabled_in(SpecId::LONDON) && choices[2] == 1 {
+            tx.gas_price = 0;
+        }
+        if choices[0] == 3 {
+            (tx.tx_type, tx.chain_id) = (2, Some(1));
+            tx.gas_priority_fee = Some([0, 3, 100][choices[1] as usize]);
+        }
+        match is_wrong {
+            0 => tx.nonce += 1,
+            1 => tx.gas_limit = 20_999,
+            2 => tx.value = U256::from(crate::common::RICH * 100),
+            3 => tx.chain_id = Some(9),
+            _ => {}
+        }
+        let so_far = case.sequential(Mode::Build).expect("a builder leaves out what is invalid");
+        if skipped(&so_far, so_far.transactions.len() - 1) {
+            case.push_invalid(|_| {});
+        }
+    }
+    let _ = case.compare(Mode::Build);
+    let _ = case.compare(Mode::Verify);
 }

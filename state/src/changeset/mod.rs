@@ -139,6 +139,28 @@ impl Changeset {
         Some(balance)
     }
 
+    /// Changes what the account at a position holds, besides its storage, as a transaction does that touches it. It must not be
+    /// empty afterwards; one that is missing comes into being, without being created.
+    ///
+    /// # Panics
+    ///
+    /// If there is no account at this position.
+    pub fn update(&mut self, position: usize, change: impl FnOnce(&mut AccountInfo)) {
+        let tracked = &mut self.accounts[position];
+        let transition = &mut tracked.transition;
+        let status = transition.status;
+        if !tracked.changed {
+            tracked.changed = true;
+            self.changed.push(position as u32);
+            transition.previous_info = transition.info.clone();
+            transition.previous_status = status;
+        }
+        let had_nothing = transition.info.as_ref().is_some_and(AccountInfo::has_no_code_and_nonce);
+        transition.status = status.on_changed(had_nothing);
+        change(transition.info.get_or_insert_default());
+        tracked.recount(&mut self.odd);
+    }
+
     /// The position of an account; where it is not known yet, it is added: as it is below, or as a new one.
     fn place(&mut self, address: Address, new: impl FnOnce() -> Tracked) -> usize {
         match self.positions.entry(address) {
