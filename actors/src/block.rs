@@ -8,7 +8,7 @@ use std::{
 };
 
 use counterpoint_state::{
-    Arena, StateSource, TransactionWord,
+    StateSource, TransactionWord,
     sync::{AtomicBool, AtomicPtr, Ordering, unordered::AtomicU64},
 };
 use crossbeam_utils::CachePadded;
@@ -24,7 +24,7 @@ use crate::{
     loading::Inbox,
     mailbox::Letter,
     message::Message,
-    worker::{Space, WorkerContext},
+    worker::{Space, WorkerContext, WorkerMemory},
 };
 
 /// One block's actors, cells and transaction words.
@@ -91,7 +91,7 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 
 impl BlockState {
     /// The state of a block of which this many workers will execute a range; the source knows what the transactions before
-    /// it have changed. Memory comes from `arena`. `wake` is called when a source that answers later has answered.
+    /// it have changed. Memory comes from `memory`. `wake` is called when a source that answers later has answered.
     #[expect(clippy::too_many_arguments, reason = "what a block is made of")]
     pub fn new(
         env: BlockEnv,
@@ -100,7 +100,7 @@ impl BlockState {
         range: Range<usize>,
         source: Arc<dyn StateSource>,
         workers: usize,
-        arena: impl Fn() -> Arena,
+        memory: impl Fn() -> WorkerMemory,
         chaos: Option<Chaos>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Self {
@@ -125,7 +125,7 @@ impl BlockState {
             // Relaxed: an id only has to be unique.
             id: IDS.fetch_add(1, Ordering::Relaxed),
             chaos,
-            spaces: (0..workers).map(|_| CachePadded::new(Space::new(arena()))).collect(),
+            spaces: (0..workers).map(|_| CachePadded::new(Space::new(memory()))).collect(),
         }
     }
 
@@ -143,11 +143,11 @@ impl BlockState {
     }
 
     /// Takes the block apart and gives its memory back, to be reset.
-    pub fn into_arenas(self) -> impl Iterator<Item = Arena> {
+    pub fn into_memory(self) -> impl Iterator<Item = WorkerMemory> {
         let Self { directory, spaces, .. } = self;
-        // What points into the arenas goes first.
+        // What points into it goes first.
         drop(directory);
-        spaces.into_iter().map(|space| space.into_inner().arena)
+        spaces.into_iter().map(|space| space.into_inner().into_memory())
     }
 
     /// The indices of the transactions that are executed here; the block's first has index 1.
@@ -187,8 +187,12 @@ impl BlockState {
         let space: *const Space = &*self.spaces[worker];
         // SAFETY: the space lives as long as the block, see `BlockState`.
         let space: &'static Space = unsafe { &*space };
-        let worker =
-            WorkerContext { arena: &space.arena, requests: &space.requests, counters: &space.counters };
+        let worker = WorkerContext {
+            arena: &space.arena,
+            requests: &space.requests,
+            digests: &space.digests,
+            counters: &space.counters,
+        };
         if self.chaos.is_some() {
             worker.enter();
         }

@@ -14,6 +14,7 @@ use revm::{
 use crate::{
     block::BlockState,
     chaos::Chaos,
+    digests::Digests,
     evm::EvmDatabase,
     execution::{AccountRead, Execution, Hop, Stop},
     fiber::{Order, Request, on_worker_stack},
@@ -377,6 +378,11 @@ impl EvmDatabase for CellDatabase {
 
     fn leave(&mut self) {
         self.worker().counters.hops.increment();
+    }
+
+    fn digests<R>(&mut self, look: impl FnOnce(&mut Digests) -> R) -> R {
+        // Given back before anything can suspend.
+        look(&mut self.worker().digests.borrow_mut())
     }
 
     fn has_stored(&mut self, address: Address) -> Result<bool, ReadError> {

@@ -21,6 +21,7 @@ use revm::{
 
 use crate::{
     database::ReadError,
+    digests::{Digests, remembering},
     execution::Hop,
     handler::ActorHandler,
     message::Selector,
@@ -40,6 +41,9 @@ pub(crate) trait EvmDatabase: Database<Error = ReadError> {
     /// A frame ended.
     fn leave(&mut self);
 
+    /// What the worker that executes this has hashed.
+    fn digests<R>(&mut self, look: impl FnOnce(&mut Digests) -> R) -> R;
+
     /// Whether the source has storage of the account (EIP-7610).
     fn has_stored(&mut self, address: Address) -> Result<bool, ReadError>;
 
@@ -54,7 +58,7 @@ pub(crate) trait EvmDatabase: Database<Error = ReadError> {
 }
 
 pub(crate) type ActorContext<D> = Context<BlockEnv, &'static TxEnv, CfgEnv, D, Journal<D>, ()>;
-type Instructions<D> = EthInstructions<EthInterpreter, ActorContext<D>>;
+pub(crate) type Instructions<D> = EthInstructions<EthInterpreter, ActorContext<D>>;
 type InnerEvm<D> = Evm<ActorContext<D>, (), Instructions<D>, WorkerPrecompiles, EthFrame<EthInterpreter>>;
 
 /// What stands in for a transaction while there is none.
@@ -79,7 +83,7 @@ impl<D: EvmDatabase> ActorEvm<D> {
         let evm = Evm {
             ctx,
             inspector: (),
-            instruction: EthInstructions::new_mainnet_with_spec(spec),
+            instruction: remembering(EthInstructions::new_mainnet_with_spec(spec)),
             precompiles: WorkerPrecompiles::new(spec),
             frame_stack: FrameStack::new_prealloc(8),
         };
@@ -90,7 +94,7 @@ impl<D: EvmDatabase> ActorEvm<D> {
     pub(crate) fn configure(&mut self, env: &BlockEnv, cfg: &CfgEnv) {
         let evm = &mut self.0;
         if evm.ctx.cfg.spec != cfg.spec {
-            evm.instruction = EthInstructions::new_mainnet_with_spec(cfg.spec);
+            evm.instruction = remembering(EthInstructions::new_mainnet_with_spec(cfg.spec));
         }
         self.1 = Transfers::new(cfg);
         evm.ctx.block = env.clone();

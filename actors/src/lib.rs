@@ -9,6 +9,7 @@
 mod block;
 mod chaos;
 mod database;
+mod digests;
 mod directory;
 mod evm;
 mod execution;
@@ -38,6 +39,6 @@ pub use message::{Message, Selector};
 pub use publish::{estimate, publish};
 pub use serial::{SerialEnd, SerialExecutor, Stops};
 pub use settle::{Unsettled, settle};
-pub use worker::{Counter, Counters, Signals, Space, WorkerContext};
+pub use worker::{Counter, Counters, Signals, Space, WorkerContext, WorkerMemory};
 // Named for its feature: blst without its own threads.
 use blst as _;

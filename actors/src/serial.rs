@@ -20,6 +20,7 @@ use revm::{
 
 use crate::{
     database::ReadError,
+    digests::Digests,
     evm::{ActorEvm, EvmDatabase},
     execution::Hop,
     transfer::Transfer,
@@ -163,6 +164,7 @@ impl SerialExecutor {
         database.stops = None;
         database.code.clear();
         database.block_hashes.clear();
+        database.digests.forget();
         std::mem::take(&mut database.changeset)
     }
 }
@@ -187,6 +189,7 @@ pub(crate) struct SerialDatabase {
     changeset: Changeset,
     code: B256Map<Bytecode>,
     block_hashes: HashMap<u64, B256>,
+    digests: Digests,
 }
 
 impl SerialDatabase {
@@ -280,6 +283,10 @@ impl EvmDatabase for SerialDatabase {
     fn arrive(&mut self, _: Hop) {}
 
     fn leave(&mut self) {}
+
+    fn digests<R>(&mut self, look: impl FnOnce(&mut Digests) -> R) -> R {
+        look(&mut self.digests)
+    }
 
     fn has_stored(&mut self, address: Address) -> Result<bool, ReadError> {
         self.ask(|source| source.has_storage(address))

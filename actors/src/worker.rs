@@ -7,7 +7,7 @@ use counterpoint_state::{
     sync::unordered::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::chaos::current_thread;
+use crate::{chaos::current_thread, digests::Digests};
 
 /// Counts one worker's doings in one block. Written by that worker alone, read by anybody.
 #[derive(Debug, Default)]
@@ -92,11 +92,28 @@ impl Counter {
     }
 }
 
+/// What a worker needs memory for, from block to block.
+#[derive(Debug, Default)]
+pub struct WorkerMemory {
+    arena: Arena,
+    digests: Digests,
+}
+
+impl WorkerMemory {
+    /// Forgets what a block has left in it.
+    pub fn reset(&mut self) {
+        self.arena.reset();
+        self.digests.forget();
+    }
+}
+
 /// A worker's part of a block.
 #[derive(Debug, Default)]
 pub struct Space {
     /// Its allocations. Used by the owning worker only.
     pub(crate) arena: Arena,
+    /// What it has hashed. Used by the owning worker only.
+    pub(crate) digests: RefCell<Digests>,
     /// What it will ask the source for. Used by the owning worker only.
     pub(crate) requests: RefCell<Vec<Request>>,
     /// Its counters.
@@ -104,8 +121,13 @@ pub struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(arena: Arena) -> Self {
-        Self { arena, requests: RefCell::default(), counters: Counters::default() }
+    pub(crate) fn new(memory: WorkerMemory) -> Self {
+        let WorkerMemory { arena, digests } = memory;
+        Self { arena, digests: RefCell::new(digests), ..Self::default() }
+    }
+
+    pub(crate) fn into_memory(self) -> WorkerMemory {
+        WorkerMemory { arena: self.arena, digests: self.digests.into_inner() }
     }
 }
 
@@ -117,6 +139,7 @@ impl Space {
 pub struct WorkerContext {
     pub(crate) arena: &'static Arena,
     pub(crate) requests: &'static RefCell<Vec<Request>>,
+    pub(crate) digests: &'static RefCell<Digests>,
     /// The worker's counters.
     pub counters: &'static Counters,
 }

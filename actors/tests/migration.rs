@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, thread};
 
-use counterpoint_actors::{BlockState, Chaos, End, Execution, Fiber, Yielded};
-use counterpoint_state::{Arena, MemorySource};
+use counterpoint_actors::{BlockState, Chaos, End, Execution, Fiber, WorkerMemory, Yielded};
+use counterpoint_state::MemorySource;
 use revm::{
     context::{BlockEnv, CfgEnv, TxEnv},
     primitives::{Address, TxKind, U256, hardfork::SpecId},
@@ -28,7 +28,7 @@ fn block() -> BlockState {
         0..1,
         Arc::new(source),
         2,
-        Arena::new,
+        WorkerMemory::default,
         Some(Chaos::pausing_everywhere(None)),
         || (),
     )

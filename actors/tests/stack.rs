@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use counterpoint_actors::{BlockState, Execution, Fiber, STACK_SIZE, Yielded};
-use counterpoint_state::{Arena, MemorySource};
+use counterpoint_actors::{BlockState, Execution, Fiber, STACK_SIZE, WorkerMemory, Yielded};
+use counterpoint_state::MemorySource;
 use revm::{
     bytecode::Bytecode,
     context::{BlockEnv, CfgEnv, TxEnv},
@@ -34,7 +34,7 @@ fn high_water_mark(code: Vec<u8>, data: Vec<u8>, to: Address) -> usize {
         0..1,
         Arc::new(source),
         1,
-        Arena::new,
+        WorkerMemory::default,
         None,
         || (),
     );

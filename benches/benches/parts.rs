@@ -11,7 +11,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use actix::{Actor, Context, Handler, Message};
 use corosensei::{Coroutine, CoroutineResult};
 use counterpoint_actors::{
-    BlockState, Chaos, Execution, Executor, Fiber, Yielded,
+    BlockState, Chaos, Execution, Executor, Fiber, WorkerMemory, Yielded,
     mailbox::{Letter, Mailbox},
     run_inline,
 };
@@ -224,7 +224,17 @@ fn block(pauses: bool) -> BlockState {
     let transactions: Arc<[_]> = workload.transactions.into();
     let source = Arc::new(workload.source);
     let range = 0..transactions.len();
-    BlockState::new(workload.env, workload.cfg, transactions, range, source, 1, Arena::new, chaos, || ())
+    BlockState::new(
+        workload.env,
+        workload.cfg,
+        transactions,
+        range,
+        source,
+        1,
+        WorkerMemory::default,
+        chaos,
+        || (),
+    )
 }
 
 /// The execution of the block's transaction, as the first incarnation.

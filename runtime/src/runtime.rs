@@ -431,7 +431,7 @@ impl Runtime {
             range.clone(),
             source,
             workers,
-            || self.pool.store.take_arena(),
+            || self.pool.store.take_memory(),
             self.settings.disorder(),
             {
                 let work = Arc::clone(&self.pool.work);
@@ -485,7 +485,7 @@ impl Runtime {
         let goes_on = committer.transactions.len() < block.transactions.len();
         let run = if failure.is_none() && goes_on { Some(alone(run)) } else { Arc::into_inner(run) };
         if let Some(run) = run {
-            self.pool.store.put_arenas(run.into_state().into_arenas().take(workers), shared);
+            self.pool.store.put_memory(run.into_state().into_memory().take(workers), shared);
             self.pool.work.notify_waiting();
         }
         statistics.execution += executed - set_up;
@@ -668,7 +668,7 @@ impl Pool {
                 continue;
             }
             idle = 0;
-            if self.store.clean_arena() {
+            if self.store.clean_memory() {
                 continue;
             }
             let ticket = self.work.prepare();

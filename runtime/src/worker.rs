@@ -1,10 +1,11 @@
 //! What a worker does in a block: run transactions, park them, publish them, run them again.
 
 use counterpoint_actors::{
-    Chaos, End, Execution, Executor, Fiber, SerialExecutor, Yielded, estimate, publish, run_inline,
+    Chaos, End, Execution, Executor, Fiber, SerialExecutor, WorkerMemory, Yielded, estimate, publish,
+    run_inline,
 };
 // Seam: the state crate's.
-use counterpoint_state::{Arena, Changeset, WaitWord, Waiter, sync::Mutex};
+use counterpoint_state::{Changeset, WaitWord, Waiter, sync::Mutex};
 
 use crate::{
     conflicts::{Conflicts, Slot},
@@ -44,21 +45,22 @@ pub(crate) struct Kit {
 pub(crate) struct Store {
     kits: Mutex<Vec<Kit>>,
     fibers: Mutex<Vec<Fiber>>,
-    arenas: Mutex<Vec<Arena>>,
+    /// What workers need in a block, empty.
+    memories: Mutex<Vec<WorkerMemory>>,
     /// What took long in earlier blocks.
     pub(crate) long_calls: LongCalls,
     /// What was fought over in earlier blocks.
     pub(crate) conflicts: Conflicts,
     /// What was read in earlier blocks, from sources that answer later.
     pub(crate) known_reads: KnownReads,
-    /// Arenas of finished blocks, to be emptied.
-    used: Mutex<Vec<Arena>>,
+    /// The same of finished blocks, to be emptied.
+    used: Mutex<Vec<WorkerMemory>>,
     /// Empty ones, with the room that blocks needed.
     changesets: Mutex<Vec<Changeset>>,
 }
 
-/// Arenas of finished blocks that are kept for others, about.
-const MOST_ARENAS: usize = 32;
+/// Workers' memories of finished blocks that are kept for others, about.
+const MOST_MEMORIES: usize = 32;
 
 /// Changesets that are kept for other blocks.
 const MOST_CHANGESETS: usize = 4;
@@ -79,35 +81,35 @@ impl Store {
         kit.unwrap_or_default()
     }
 
-    /// An empty arena.
-    pub(crate) fn take_arena(&self) -> Arena {
-        if let Some(arena) = self.arenas.lock().pop() {
-            return arena;
+    /// A worker's memory, with nothing in it.
+    pub(crate) fn take_memory(&self) -> WorkerMemory {
+        if let Some(memory) = self.memories.lock().pop() {
+            return memory;
         }
         // Bound to a name, so that the lock is free again.
         let used = self.used.lock().pop();
         used.map(emptied).unwrap_or_default()
     }
 
-    /// Takes a finished block's arenas; where there are helpers, one of them empties them when it has nothing else to do.
-    pub(crate) fn put_arenas(&self, arenas: impl Iterator<Item = Arena>, helpers: bool) {
+    /// Takes the workers' memory of a finished block; where there are helpers, one of them empties it when it has nothing else to do.
+    pub(crate) fn put_memory(&self, memories: impl Iterator<Item = WorkerMemory>, helpers: bool) {
         if helpers {
-            // A block that begins while a helper empties an arena makes a new one: they must not pile up.
-            let room = MOST_ARENAS.saturating_sub(self.arenas.lock().len());
+            // A block that begins while a helper empties one makes a new one: they must not pile up.
+            let room = MOST_MEMORIES.saturating_sub(self.memories.lock().len());
             let mut used = self.used.lock();
-            used.extend(arenas);
+            used.extend(memories);
             used.truncate(room);
         } else {
-            self.arenas.lock().extend(arenas.map(emptied));
+            self.memories.lock().extend(memories.map(emptied));
         }
     }
 
-    /// Empties an arena of a finished block, if there is one.
-    pub(crate) fn clean_arena(&self) -> bool {
+    /// Empties a worker's memory of a finished block, if there is one.
+    pub(crate) fn clean_memory(&self) -> bool {
         let used = self.used.lock().pop();
         let found = used.is_some();
-        if let Some(arena) = used {
-            self.arenas.lock().push(emptied(arena));
+        if let Some(memory) = used {
+            self.memories.lock().push(emptied(memory));
         }
         found
     }
@@ -146,9 +148,9 @@ impl Store {
     }
 }
 
-fn emptied(mut arena: Arena) -> Arena {
-    arena.reset();
-    arena
+fn emptied(mut memory: WorkerMemory) -> WorkerMemory {
+    memory.reset();
+    memory
 }
 
 impl Kit {
