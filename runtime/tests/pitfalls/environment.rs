@@ -259,3 +259,34 @@ fn a_hot_counter() {
         assert_eq!(counts, (0..35).map(U256::from).collect::<Vec<_>>());
     }
 }
+
+/// What was hashed before is remembered: it costs the same, and fails in the same place.
+#[test]
+fn hashes_with_any_amount_of_gas() {
+    let mut code = Asm::new();
+    // A mapping's slot twice; beyond the memory's end; one that overlaps; another length.
+    for (length, offset) in
+        [(64, 0), (64, 0), (64, 128), (64, 0), (64, 128), (64, 1), (32, 0), (64, 1), (63, 0)]
+    {
+        code.num(length).num(offset).ops(&[opcode::KECCAK256, opcode::ADD]);
+    }
+    // With nothing left on the stack to hash.
+    let mut empty = Asm::new();
+    empty.num(64).num(0).ops(&[opcode::KECCAK256, opcode::KECCAK256]);
+    let mut whole = Asm::new();
+    whole.num(7).num(0).ops(&[opcode::MSTORE]).num(0);
+    let whole = [whole.build(), code.return_word().build()].concat();
+    for spec in [SpecId::FRONTIER, SpecId::OSAKA] {
+        let mut case = Case::new(spec);
+        case.rounds(1);
+        let hashes = case.contract(address(1), whole.clone().into(), &[]);
+        let empty = case.contract(address(2), empty.build(), &[]);
+        let sender = case.rich(10);
+        for gas in 0..700 {
+            case.call(sender, hashes, &[]).gas_limit = 21_000 + gas;
+        }
+        case.call(sender, empty, &[]);
+        let sequential = case.check();
+        assert!(succeeded(&sequential, 699) && !succeeded(&sequential, 300) && !succeeded(&sequential, 700));
+    }
+}
