@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use counterpoint_actors::{BlockState, End, Execution, Selector};
+use counterpoint_actors::{BlockState, Selector};
 use counterpoint_state::sync::{
     Mutex,
     unordered::{AtomicBool, Ordering},
@@ -100,6 +100,18 @@ impl LongCalls {
         self.any.store(true, Ordering::Relaxed);
     }
 
+    /// What those of the transactions will take whose calls are known to take long.
+    pub(crate) fn expected(&self, transactions: &[TxEnv]) -> Duration {
+        // Relaxed: as above.
+        if !self.any.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        let functions = self.functions.lock();
+        let times = transactions.iter().filter(|transaction| self.times(transaction));
+        let known = times.filter_map(|transaction| functions.get(&function(transaction)?));
+        Duration::from_nanos(known.fold(0, |sum, took| sum.saturating_add(*took)))
+    }
+
     /// As if there had been no blocks.
     pub(crate) fn forget(&self) {
         self.functions.lock().clear();
@@ -156,11 +168,11 @@ impl<'a> Timing<'a> {
         Self { calls, begin: begin.then(|| (transaction, Instant::now())) }
     }
 
-    /// It came to an end, and has not waited.
+    /// It came to an end, and has not waited. `executed`: the transaction can be included.
     #[inline]
-    pub(crate) fn ended(self, execution: &Execution) {
+    pub(crate) fn ended(self, executed: bool) {
         if let Some((transaction, begin)) = self.begin
-            && matches!(execution.end, End::Executed(_))
+            && executed
         {
             self.calls.note(transaction, begin.elapsed());
         }
@@ -189,6 +201,8 @@ mod tests {
         assert_eq!(known(), None);
         calls.note(&call, WORTH_REMEMBERING * 3);
         assert_eq!(known(), Some(1_500_000));
+        let other = TxEnv { data: Bytes::new(), ..call.clone() };
+        assert_eq!(calls.expected(&[call.clone(), other, call.clone()]), WORTH_REMEMBERING * 6);
         calls.note(&call, WORTH_REMEMBERING / 2);
         assert_eq!(known(), None);
         calls.note(&call, WORTH_REMEMBERING * 3);

@@ -86,8 +86,13 @@ impl Plan {
     }
 
     /// Whether the transactions from `index` on, counted from 0, are worth more than one worker. To be asked before
-    /// each transaction.
-    pub(crate) fn shares(&mut self, transactions: &[TxEnv], index: usize) -> bool {
+    /// each transaction. `known` is what some of them take whose gas says little of it.
+    pub(crate) fn shares(
+        &mut self,
+        transactions: &[TxEnv],
+        index: usize,
+        known: impl FnOnce(&[TxEnv]) -> Duration,
+    ) -> bool {
         if !self.may_share {
             return false;
         }
@@ -111,7 +116,7 @@ impl Plan {
         self.may_share = false;
         let rest = &transactions[index..];
         let expected = elapsed.as_nanos() * u128::from(self.left) / u128::from(self.done.max(1));
-        rest.len() > 1 && expected >= WORTH_SHARING.as_nanos() && !is_chain(rest)
+        rest.len() > 1 && expected + known(rest).as_nanos() >= WORTH_SHARING.as_nanos() && !is_chain(rest)
     }
 }
 
@@ -226,29 +231,43 @@ mod tests {
         assert!(Plan::new(&large, 2).may_share);
     }
 
+    fn nothing(_: &[TxEnv]) -> Duration {
+        Duration::ZERO
+    }
+
+    #[test]
+    fn what_is_known_to_take_long_is_shared() {
+        let block: Vec<_> = (0..10).map(|sender| from(sender, 100_000)).collect();
+        for (known, shares) in [(Duration::ZERO, false), (WORTH_SHARING, true)] {
+            let mut plan = Plan::new(&block, 2);
+            plan.begin -= ALONE;
+            assert_eq!(plan.shares(&block, 5, |rest| known * u32::from(rest.len() == 5)), shares);
+        }
+    }
+
     #[test]
     fn a_plan_is_made_once_and_goes_by_what_is_left() {
         let block: Vec<_> = (0..100).map(|sender| from(sender, 1_000_000)).collect();
         let mut plan = Plan::new(&block, 2);
         plan.begin -= Duration::from_millis(1);
-        assert!(plan.shares(&block, 1), "99 transactions of about a millisecond each are left");
+        assert!(plan.shares(&block, 1, nothing), "99 transactions of about a millisecond each are left");
         let mut plan = Plan::new(&block, 2);
         plan.begin -= Duration::from_millis(1);
-        assert!(!plan.shares(&block, 99), "a single one is left");
-        assert!(!plan.shares(&block, 50), "it was decided before");
+        assert!(!plan.shares(&block, 99, nothing), "a single one is left");
+        assert!(!plan.shares(&block, 50, nothing), "it was decided before");
     }
 
     #[test]
     fn what_is_put_off_is_asked_again() {
         let block: Vec<_> = (0..100).map(|sender| from(sender, 1_000_000)).collect();
         let mut plan = Plan::sharing_from(3);
-        assert!(plan.shares(&block, 3));
+        assert!(plan.shares(&block, 3, nothing));
         plan.put_off(3);
-        assert!(!plan.shares(&block, 3));
-        assert!(plan.shares(&block, 4));
+        assert!(!plan.shares(&block, 3, nothing));
+        assert!(plan.shares(&block, 4, nothing));
         plan.put_off(0);
-        assert!(!plan.shares(&block, 0));
-        assert!(plan.shares(&block, 1));
+        assert!(!plan.shares(&block, 0, nothing));
+        assert!(plan.shares(&block, 1, nothing));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use counterpoint_state::{
     },
 };
 
+use revm::context::TxEnv;
+
 use crate::{
     commit::Committer,
     control::{Alarm, Control, Stop, Timer, Watch},
@@ -304,14 +306,24 @@ impl Runtime {
                 let (from, alone) = (done, Instant::now());
                 let mut shares = false;
                 let span = tracing::debug_span!("serial").entered();
-                done = serial::execute(block, done, kit, &mut committer, &control, |index, changeset| {
-                    shares = plan.shares(&block.transactions, index);
-                    if shares && changeset.is_odd() {
-                        plan.put_off(index);
-                        shares = false;
-                    }
-                    !shares
-                })?;
+                let long_calls = &self.pool.store.long_calls;
+                done = serial::execute(
+                    block,
+                    done,
+                    kit,
+                    &mut committer,
+                    &control,
+                    long_calls,
+                    |index, changeset| {
+                        let known = |rest: &[TxEnv]| self.pool.store.long_calls.expected(rest);
+                        shares = plan.shares(&block.transactions, index, known);
+                        if shares && changeset.is_odd() {
+                            plan.put_off(index);
+                            shares = false;
+                        }
+                        !shares
+                    },
+                )?;
                 drop(span);
                 statistics.add_serial(done - from, alone.elapsed());
                 if !shares {

@@ -13,6 +13,7 @@ use crate::{
     commit::Committer,
     control::Control,
     input::{Block, Mode},
+    longest::{LongCalls, Timing},
     outcome::{ExecuteError, TransactionOutcome},
     worker::Kit,
 };
@@ -25,6 +26,7 @@ pub(crate) fn execute(
     kit: &mut Kit,
     committer: &mut Committer,
     control: &Control,
+    long_calls: &LongCalls,
     mut goes_on: impl FnMut(usize, &mut Changeset) -> bool,
 ) -> Result<usize, ExecuteError> {
     let mut executor = kit.serial.take().unwrap_or_default();
@@ -38,7 +40,8 @@ pub(crate) fn execute(
         );
         while index < block.transactions.len() && goes_on(index, executor.changeset()) {
             control.check()?;
-            transaction(&mut executor, index, &block.transactions[index], block.mode, committer, control)?;
+            let (next, mode) = (&block.transactions[index], block.mode);
+            transaction(&mut executor, index, next, mode, committer, control, long_calls)?;
             index += 1;
         }
         Ok(())
@@ -61,11 +64,18 @@ fn transaction(
     mode: Mode,
     committer: &mut Committer,
     control: &Control,
+    long_calls: &LongCalls,
 ) -> Result<(), ExecuteError> {
     // What it changes is nowhere but in the changeset.
     let transferred = if committer.shows_changes() { None } else { executor.transfer(transaction) };
     let is_applied = transferred.is_some();
-    let (outcome, mut state) = match transferred.unwrap_or_else(|| executor.execute(transaction)) {
+    let end = transferred.unwrap_or_else(|| {
+        let timing = Timing::of(transaction, long_calls);
+        let end = executor.execute(transaction);
+        timing.ended(matches!(end, SerialEnd::Executed(..)));
+        end
+    });
+    let (outcome, mut state) = match end {
         SerialEnd::Executed(result, state) => (TransactionOutcome::Executed(result), state),
         SerialEnd::Invalid(cause) if mode == Mode::Build => {
             (TransactionOutcome::Skipped(cause), EvmState::default())

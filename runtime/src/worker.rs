@@ -335,7 +335,7 @@ impl Visit<'_> {
             let watch = self.watch(index);
             run_inline(&mut kit.executor, &run.state, &mut execution, self.context);
             self.watched(watch, body);
-            timing.ended(&execution);
+            timing.ended(matches!(execution.end, End::Executed(_)));
             if !matches!(execution.end, End::MustWait) {
                 self.context.counters.fiberless.increment();
                 return self.ended(index, execution, kit, store);
@@ -376,7 +376,7 @@ impl Visit<'_> {
         let yielded = unsafe { fiber.run(&run.state, execution, self.context) };
         self.watched(watch, body);
         if let Ok(Yielded::Done(execution)) = &yielded {
-            timing.ended(execution);
+            timing.ended(matches!(execution.end, End::Executed(_)));
         }
         self.yielded(index, fiber, yielded, kit, store);
     }
