@@ -13,7 +13,7 @@ use counterpoint_state::{
 };
 use crossbeam_utils::CachePadded;
 use revm::{
-    context::{BlockEnv, CfgEnv, Transaction, TxEnv},
+    context::{BlockEnv, Cfg, CfgEnv, Transaction, TxEnv},
     precompile::{PrecompileSpecId, Precompiles},
     primitives::{Address, TxKind, hardfork::SpecId},
 };
@@ -59,7 +59,7 @@ pub struct BlockState {
     spaces: Box<[CachePadded<Space>]>,
 }
 
-// SAFETY: a `Space`'s arena and requests are the only parts that are not `Sync`. `worker` hands it out under the contract that
+// SAFETY: a `Space`'s arena, requests and digests are the only parts that are not `Sync`. `worker` hands it out under the contract that
 // one thread at a time acts as that worker.
 unsafe impl Sync for BlockState {}
 
@@ -70,12 +70,14 @@ struct Route {
 }
 
 /// Whether the recipient can be credited without a look at it, if it has no code.
-fn credited(tx: &TxEnv, spec: SpecId, precompiles: &Precompiles) -> bool {
+fn credited(tx: &TxEnv, cfg: &CfgEnv, precompiles: &Precompiles) -> bool {
     let TxKind::Call(to) = tx.kind else { return false };
     to != tx.caller
         && tx.authorization_list_len() == 0
         // EIP-2780 and EIP-8037 charge for what the recipient is, EIP-7708 logs the transfer.
-        && !spec.is_enabled_in(SpecId::AMSTERDAM)
+        && !cfg.spec.is_enabled_in(SpecId::AMSTERDAM)
+        && !cfg.is_amsterdam_eip2780_enabled()
+        && !cfg.is_amsterdam_eip8037_enabled()
         && !precompiles.contains(&to)
 }
 
@@ -106,7 +108,7 @@ impl BlockState {
     ) -> Self {
         let precompiles = Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec));
         let route = |tx: &TxEnv| Route {
-            credits: credited(tx, cfg.spec, precompiles),
+            credits: credited(tx, &cfg, precompiles),
             sender: AtomicPtr::new(ptr::null_mut()),
         };
         let own = &transactions[range.clone()];

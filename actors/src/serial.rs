@@ -23,7 +23,7 @@ use crate::{
     digests::Digests,
     evm::{ActorEvm, EvmDatabase},
     execution::Hop,
-    transfer::Transfer,
+    transfer::{Transfer, has_code},
 };
 
 /// Whether to stop in the middle of a transaction.
@@ -114,12 +114,15 @@ impl SerialExecutor {
         let beneficiary = self.evm.beneficiary();
         let database = self.evm.database();
         let recipient = database.position(transfer.to)?;
+        if database.changeset.info(recipient).is_some_and(has_code) {
+            // It runs before the beneficiary is asked for.
+            return Ok(false);
+        }
         let beneficiary = database.position(beneficiary)?;
 
         let changeset = &mut database.changeset;
         let balance = |position: usize| changeset.info(position).map(|info| info.balance).unwrap_or_default();
         let is_missing = |position| changeset.info(position).is_none_or(AccountInfo::is_empty);
-        let has_code = changeset.info(recipient).is_some_and(|info| !info.is_empty_code_hash());
         // Who has nothing and gets nothing is touched, which may make an account come or go.
         let touches = is_missing(recipient) && transfer.value.is_zero()
             || is_missing(beneficiary) && beneficiary != recipient && transfer.fee.is_zero();
@@ -131,7 +134,7 @@ impl SerialExecutor {
             beneficiary => Some(balance(beneficiary)),
         };
         let rewarded = before.and_then(|before| before.checked_add(transfer.fee));
-        let (false, false, Some(received), Some(rewarded)) = (has_code, touches, received, rewarded) else {
+        let (false, Some(received), Some(rewarded)) = (touches, received, rewarded) else {
             return Ok(false);
         };
         changeset.update(sender, |info| {
@@ -209,11 +212,7 @@ impl SerialDatabase {
         if let Some(position) = self.changeset.position(&address) {
             return Ok(position);
         }
-        let mut info = self.ask(|source| source.account(address))?;
-        if let Some(info) = &mut info {
-            // A host's own id means nothing here.
-            info.account_id = None;
-        }
+        let info = self.ask(|source| source.account(address))?;
         Ok(self.changeset.load(address, info))
     }
 

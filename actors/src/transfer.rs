@@ -47,7 +47,9 @@ impl Transfers {
         let is_odd = cfg.is_nonce_check_disabled()
             || cfg.is_balance_check_disabled()
             || cfg.is_fee_charge_disabled()
+            || cfg.is_amsterdam_eip2780_enabled()
             || cfg.is_amsterdam_eip8037_enabled()
+            || cfg.gas_params().max_refund_quotient() == 0
             || cfg.spec.is_enabled_in(SpecId::AMSTERDAM);
         if is_odd {
             return None;
@@ -110,6 +112,11 @@ impl Transfers {
     }
 }
 
+/// Whether an account has code, by its hash or at hand.
+pub(crate) fn has_code(info: &AccountInfo) -> bool {
+    !info.is_empty_code_hash() || info.code.as_ref().is_some_and(|code| !code.is_empty())
+}
+
 impl Transfer {
     /// What the sender holds afterwards, in wei; `None` where revm has to say what is wrong with it.
     pub(crate) fn charge(
@@ -119,7 +126,7 @@ impl Transfer {
         block: &BlockEnv,
         cfg: &CfgEnv,
     ) -> Option<U256> {
-        if !sender.is_empty_code_hash() || sender.nonce != tx.nonce {
+        if has_code(sender) || sender.nonce != tx.nonce {
             return None;
         }
         let charged = pre_execution::calculate_caller_fee(sender.balance, tx, block, cfg).ok()?;

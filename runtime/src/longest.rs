@@ -2,7 +2,7 @@
 //!
 //! How long a transaction takes is guessed from its gas limit, and from how long calls of the same function of the
 //! same contract took in earlier blocks: a gas limit says little of what a precompiled contract will take. A guess
-//! decides when a transaction begins, and nothing else.
+//! decides when a transaction begins and whether a block is shared, and nothing else.
 
 use std::{
     cmp::Reverse,

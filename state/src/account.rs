@@ -13,6 +13,7 @@ use crate::{
     base::Base,
     chain::{Chain, Visible},
     readers::{Fields, Readers},
+    source::as_found,
     sync::unordered::{AtomicBool, Ordering},
     version::{Version, VersionWord},
     waiting::Waiters,
@@ -151,12 +152,8 @@ impl<'b> AccountCells<'b> {
     }
 
     /// Notes the source's answer.
-    pub fn set_base(&self, mut info: Option<AccountInfo>, arena: &'b Arena) -> Waiters<'b> {
-        if let Some(info) = &mut info {
-            // A host's own id means nothing to revm's journal here.
-            info.account_id = None;
-        }
-        self.base.set(arena.alloc_owned(info))
+    pub fn set_base(&self, info: Option<AccountInfo>, arena: &'b Arena) -> Waiters<'b> {
+        self.base.set(arena.alloc_owned(as_found(info)))
     }
 
     /// The account as the transaction at `index` finds it.

@@ -257,3 +257,12 @@ impl DatabaseRef for MemorySource {
         self.find_block_hash(number)
     }
 }
+
+/// An account as revm's `State` takes it from a database: an empty one is the default, whatever its code's hash. A host's own
+/// id means nothing here.
+pub(crate) fn as_found(info: Option<AccountInfo>) -> Option<AccountInfo> {
+    info.map(|mut info| {
+        info.account_id = None;
+        if info.is_empty() && !info.is_empty_code_hash() { AccountInfo::default() } else { info }
+    })
+}

@@ -1,14 +1,20 @@
 //! Plain transfers: to code that comes later, to precompiles, to oneself, and next to readers.
 
+use std::sync::Arc;
+
 use counterpoint::Mode;
 use revm::{
     bytecode::Bytecode,
-    primitives::{Address, U256, hardfork::SpecId},
+    context_interface::cfg::gas_params::{GasId, GasParams},
+    primitives::{Address, B256, KECCAK_EMPTY, U256, hardfork::SpecId},
     state::AccountInfo,
 };
 
 use crate::{
-    common::{BASE_FEE, BENEFICIARY, Case, PRICE, address, balance, mix, output, skipped, word},
+    common::{
+        BASE_FEE, BENEFICIARY, Case, EXPECTED, Fault, Key, PRICE, address, balance, mix, output, skipped,
+        word,
+    },
     contracts::{
         ADD, BORN_SLOT, ask, balance_of, counter, destroy, factory, factory_address, forwarder, store_init,
     },
@@ -259,4 +265,109 @@ fn odd_transfers(spec: SpecId, seed: u64) {
     }
     let _ = case.compare(Mode::Build);
     let _ = case.compare(Mode::Verify);
+}
+
+fn a_few(case: &mut Case) {
+    case.rounds(2);
+    for number in 0..8 {
+        let sender = case.rich(10 + number);
+        let to = if number % 2 == 0 { address(90 + number) } else { address(10) };
+        case.send(sender, to, number.into());
+    }
+}
+
+/// EIP-2780 and EIP-8037 can be had without the fork that brings them.
+#[test]
+fn with_amsterdams_rules_by_their_flags() {
+    for (eip2780, eip8037) in [(true, false), (false, true), (true, true)] {
+        let mut case = Case::new(SpecId::OSAKA);
+        case.cfg.enable_amsterdam_eip2780 = eip2780;
+        case.cfg.enable_amsterdam_eip8037 = eip8037;
+        if eip8037 {
+            case.cfg.gas_params = GasParams::new_spec(SpecId::AMSTERDAM);
+        }
+        let (from, to) = (case.rich(30), case.rich(31));
+        case.send(from, to, 0);
+        a_few(&mut case);
+        case.check_success();
+    }
+}
+
+#[test]
+fn with_other_prices() {
+    for (base, floor) in [(20_000, 21_000), (25_000, 21_000), (0, 0), (21_000, 30_000)] {
+        let mut case = Case::new(SpecId::OSAKA);
+        case.cfg.gas_params = GasParams::new_spec(SpecId::OSAKA);
+        let prices = [(GasId::tx_base_stipend(), base), (GasId::tx_floor_cost_base_gas(), floor)];
+        case.cfg.gas_params.override_gas(prices);
+        a_few(&mut case);
+        case.check_success();
+    }
+}
+
+/// A recipient's code runs before the fee is paid.
+#[test]
+fn what_fails_first_is_what_is_said() {
+    let mut case = Case::new(SpecId::OSAKA);
+    case.rounds(2);
+    case.code_by_hash = true;
+    let counter = case.contract(address(1), counter(), &[]);
+    let from = case.rich(10);
+    case.send(from, counter, 1);
+    case.hook = Arc::new(|key| match key {
+        Key::Account(BENEFICIARY) => panic!("asked for the beneficiary {EXPECTED}"),
+        Key::Code(_) | Key::Slot(..) => Err(Fault(key)),
+        _ => Ok(()),
+    });
+    assert!(case.compare(Mode::Build).is_err());
+}
+
+#[test]
+fn to_accounts_as_a_source_may_give_them() {
+    for spec in FORKS {
+        for code_hash in [B256::ZERO, KECCAK_EMPTY] {
+            for (balance, nonce) in [(0, 0), (5, 0), (0, 2)] {
+                for target in [BENEFICIARY, address(90), address(91)] {
+                    let mut case = Case::new(spec);
+                    let balance = U256::from(balance);
+                    let info = AccountInfo { balance, nonce, code_hash, code: None, account_id: None };
+                    // With another hash it says that it has code, which nobody has.
+                    if code_hash == B256::ZERO && !info.is_empty() {
+                        continue;
+                    }
+                    case.memory.insert_account(target, info, []);
+                    a_few(&mut case);
+                    for number in 20..23 {
+                        let sender = case.rich(number);
+                        case.send(sender, target, u128::from(number % 2));
+                    }
+                    case.check_success();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_senders_whose_code_is_not_given() {
+    for spec in FORKS {
+        for (nonce, own) in [(0, false), (3, false), (0, true), (3, true)] {
+            let mut case = Case::new(spec);
+            case.rounds(2);
+            for number in 10..14 {
+                let balance = U256::from(crate::common::RICH);
+                let info = AccountInfo { balance, nonce, code: None, ..AccountInfo::default() };
+                case.memory.insert_account(address(number), info, []);
+            }
+            if own {
+                case.env.beneficiary = address(11);
+            }
+            for step in 0..12 {
+                let to = [address(11), BENEFICIARY, address(70), address(12)][step % 4];
+                case.send(address(10 + step as u64 % 2 * 3), to, step as u128 % 3);
+                case.send(address(11), to, step as u128 % 3);
+            }
+            case.check_success();
+        }
+    }
 }

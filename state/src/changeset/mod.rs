@@ -17,7 +17,10 @@ use revm::{
     state::{Account, AccountInfo, EvmState, EvmStorage},
 };
 
-use crate::bundle::{Bundler, Bundling};
+use crate::{
+    bundle::{Bundler, Bundling},
+    source::as_found,
+};
 
 mod layers;
 
@@ -176,7 +179,7 @@ impl Changeset {
 
     /// Notes an account as the source knows it; returns its position.
     pub fn load(&mut self, address: Address, info: Option<AccountInfo>) -> usize {
-        self.place(address, || Tracked::new(address, info))
+        self.place(address, || Tracked::new(address, as_found(info)))
     }
 
     /// An account's position, if it is known.
