@@ -17,7 +17,7 @@ use counterpoint_actors::{
 };
 use counterpoint_benches::{Knobs, Mix, sequential};
 use counterpoint_state::{
-    Arena, Changeset, Fields, Reader, Readers, SlotCell, SlotView, TransactionWord, Waiter,
+    Arena, Cache, Changeset, Fields, Reader, Readers, SlotCell, SlotView, TransactionWord, Waiter,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use revm::{ExecuteCommitEvm, ExecuteEvm, MainBuilder, primitives::U256, state::EvmState};
@@ -74,6 +74,28 @@ fn cells(criterion: &mut Criterion) {
 }
 
 /// A cell's readers: so many transactions, above the first one.
+/// What is kept from block to block.
+fn cache(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("cache");
+    let keys = 0..u64::from(TIMES);
+    let held = Cache::new(1 << 20);
+    keys.clone().for_each(|key| held.add(key, U256::from(key), 0, 1));
+    group.throughput(Throughput::Elements(TIMES.into()));
+    group.bench_function("find", |bencher| {
+        bencher.iter(|| keys.clone().filter_map(|key| held.get(black_box(&key), 1)).max());
+    });
+    // Of a hundred thousand that are added, four thousand fit.
+    let full = Cache::new(1 << 19);
+    let mut next = 0u64;
+    group.bench_function("add, and let another one go", |bencher| {
+        bencher.iter(|| {
+            next += u64::from(TIMES);
+            (next..next + u64::from(TIMES)).for_each(|key| full.add(key, U256::from(key), 0, next));
+        });
+    });
+    group.finish();
+}
+
 fn register(arena: &Arena) -> Readers<'_> {
     let readers = Readers::new();
     for index in 2..TIMES + 2 {
@@ -341,6 +363,6 @@ fn settings() -> Criterion {
 criterion_group! {
     name = benches;
     config = settings();
-    targets = cells, readers, waiting, mailboxes, fibers, commit
+    targets = cells, cache, readers, waiting, mailboxes, fibers, commit
 }
 criterion_main!(benches);

@@ -4,7 +4,7 @@
 //! `--cfg loom`. Without that, this crate is empty. To run them:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release --target-dir target/loom -p counterpoint-loom-tests
+//! RUSTFLAGS="--cfg loom --cfg crossbeam_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release --target-dir target/loom -p counterpoint-loom-tests
 //! ```
 //!
 //! `docs/verification.md` says which invariant each of them covers, and what none does.
@@ -16,14 +16,14 @@ mod transaction;
 
 #[cfg(loom)]
 pub use {
-    model::{Tracked, caught, explore, explore_large, run},
+    model::{Owned, Tracked, caught, explore, explore_large, run},
     transaction::Transaction,
 };
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     #[test]
-    #[ignore = "the models need loom: RUSTFLAGS=\"--cfg loom\" LOOM_MAX_PREEMPTIONS=2 cargo test --release \
+    #[ignore = "the models need loom: RUSTFLAGS=\"--cfg loom --cfg crossbeam_loom\" LOOM_MAX_PREEMPTIONS=2 cargo test --release \
                 --target-dir target/loom -p counterpoint-loom-tests"]
     fn models() {}
 }

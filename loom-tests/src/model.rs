@@ -160,6 +160,44 @@ impl Tracked {
     }
 }
 
+/// A number that is taken back in the end: loom notices who reads it without being ordered before that.
+#[derive(Debug)]
+pub struct Owned(UnsafeCell<u64>);
+
+// SAFETY: loom checks the accesses.
+unsafe impl Sync for Owned {}
+
+impl Owned {
+    /// Holds this number, until it is dropped.
+    pub fn new(value: u64) -> Self {
+        let cell = UnsafeCell::new(0);
+        // SAFETY, and why: as in `Tracked::new`.
+        cell.with_mut(|number| unsafe { *number = value });
+        Self(cell)
+    }
+}
+
+impl Clone for Owned {
+    fn clone(&self) -> Self {
+        // SAFETY: nobody writes before the drop.
+        Self::new(self.0.with(|value| unsafe { *value }))
+    }
+}
+
+impl PartialEq<u64> for Owned {
+    fn eq(&self, other: &u64) -> bool {
+        // SAFETY: as above.
+        self.0.with(|value| unsafe { *value } == *other)
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has it any more, or loom complains.
+        self.0.with_mut(|value| unsafe { *value = u64::MAX });
+    }
+}
+
 impl PartialEq for Tracked {
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get()

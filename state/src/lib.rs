@@ -19,6 +19,7 @@
 //! | [`transaction`] | the transaction word: who may touch a transaction |
 //! | [`frontier`] | moving the frontier in order |
 //! | [`event`] | idle workers against new work |
+//! | [`cache`] | what outlives the block, within a budget |
 //!
 //! Everything that is atomic comes through [`sync`], which is loom's under `--cfg loom`.
 
@@ -26,6 +27,7 @@ pub mod account;
 pub mod arena;
 pub mod base;
 mod bundle;
+pub mod cache;
 pub mod chain;
 pub mod changeset;
 pub mod event;
@@ -45,6 +47,7 @@ pub use account::{AccountCells, AccountView, Code, Lifecycle, NotReady};
 pub use arena::Arena;
 pub use base::{Base, Failure, Known};
 pub use bundle::Bundling;
+pub use cache::Cache;
 pub use chain::Chain;
 pub use changeset::Changeset;
 pub use event::EventCount;

@@ -1,21 +1,15 @@
 //! Hot state, kept from block to block within a budget of memory.
 
 use std::{
-    cell::Cell,
-    collections::BTreeMap,
     fmt,
-    hash::Hash,
-    mem,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
-use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
-use foldhash::fast::RandomState;
-use papaya::HashMap;
-// Seam: plain locks, held for a moment and outside of the protocols within a block.
+use counterpoint_state::{Answer, Cache, DeferredSource, Key, Request, SourceError, StateSource};
+// Seam: a plain lock, held for a moment and outside of the protocols within a block.
 use parking_lot::RwLock;
 use revm::{
     bytecode::Bytecode,
@@ -25,9 +19,6 @@ use revm::{
 };
 
 use super::{answer_known, ask_source, unwrap_answer, without_id};
-
-/// What an entry takes besides its key and value, about: its allocation, and its place in the table.
-const OVERHEAD: usize = 64;
 
 /// Values that were read or written lately, for the blocks that come.
 ///
@@ -41,29 +32,14 @@ const OVERHEAD: usize = 64;
 pub struct HotState(Arc<Shared>);
 
 struct Shared {
-    budget: usize,
-    accounts: Map<Address, Option<AccountInfo>>,
-    slots: Map<(Address, U256), U256>,
-    codes: Map<B256, Bytecode>,
-    hashes: Map<u64, B256>,
+    /// Its moments are the epochs. What it holds of a key has held since it was added: what a change makes wrong, the change
+    /// replaces or removes.
+    values: Cache<Key, Answer>,
     /// The epoch. Who adds a value of it holds it for reading, who changes the state for writing, so that no value of an
     /// earlier epoch is added after the change. Reading a value takes no lock.
     epoch: RwLock<u64>,
-    bytes: AtomicUsize,
     hits: AtomicU64,
     misses: AtomicU64,
-    evicted: AtomicU64,
-}
-
-type Map<K, V> = HashMap<K, Entry<V>, RandomState>;
-
-struct Entry<V> {
-    value: V,
-    /// The epoch in which it was added. It has held since: what a change makes wrong, the change replaces or removes.
-    since: u64,
-    /// The last epoch that read it.
-    used: AtomicU64,
-    size: usize,
 }
 
 /// How a [`HotState`] does.
@@ -83,19 +59,13 @@ pub struct HotStatistics {
 }
 
 impl HotState {
-    /// Nothing yet, and never more than about `budget` bytes.
+    /// Nothing yet, and never more than about `budget` bytes. Some twentieth of them, 128 MiB at most, is taken at once.
     pub fn new(budget: usize) -> Self {
         Self(Arc::new(Shared {
-            budget,
-            accounts: Map::default(),
-            slots: Map::default(),
-            codes: Map::default(),
-            hashes: Map::default(),
+            values: Cache::new(budget),
             epoch: RwLock::new(0),
-            bytes: AtomicUsize::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
-            evicted: AtomicU64::new(0),
         }))
     }
 
@@ -112,17 +82,14 @@ impl HotState {
         *epoch += 1;
         hot.forget_slots(changes.state.iter().filter(|(_, account)| account.was_destroyed()));
         for (address, account) in &changes.state {
-            let info = account.info.clone().map(without_id);
-            let size = account_size(&info);
-            hot.replace(&hot.accounts, *address, info, size, *epoch);
+            hot.replace(Key::Account(*address), Answer::Account(account.info.clone()), *epoch);
             for (slot, value) in &account.storage {
-                hot.replace(&hot.slots, (*address, *slot), value.present_value, 0, *epoch);
+                hot.replace(Key::Storage(*address, *slot), Answer::Storage(value.present_value), *epoch);
             }
         }
         for (hash, code) in &changes.contracts {
-            hot.add(&hot.codes, *hash, code.clone(), code.len(), *epoch);
+            hot.add(Key::Code(*hash), Answer::Code(code.clone()), *epoch);
         }
-        hot.make_room();
     }
 
     /// A block is taken back: the state is again what it was before. Of several, the last one first.
@@ -132,48 +99,36 @@ impl HotState {
         *epoch += 1;
         hot.forget_slots(changes.state.iter());
         for address in changes.state.keys() {
-            hot.remove(&hot.accounts, address);
+            hot.values.remove(&Key::Account(*address));
         }
-        hot.forget_all(&hot.hashes);
+        hot.values.retain(|key| !matches!(key, Key::BlockHash(_)));
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
         let hot = &*self.0;
         *hot.epoch.write() += 1;
-        hot.forget_all(&hot.accounts);
-        hot.forget_all(&hot.slots);
-        hot.forget_all(&hot.codes);
-        hot.forget_all(&hot.hashes);
+        hot.values.retain(|_| false);
     }
 
     /// How it does.
     pub fn statistics(&self) -> HotStatistics {
         let hot = &*self.0;
-        // Relaxed, here and below: counts, which hand nothing over.
         HotStatistics {
+            // Relaxed: counts, which hand nothing over.
             hits: hot.hits.load(Ordering::Relaxed),
             misses: hot.misses.load(Ordering::Relaxed),
-            entries: hot.accounts.len() + hot.slots.len() + hot.codes.len() + hot.hashes.len(),
-            bytes: hot.bytes.load(Ordering::Relaxed),
-            evicted: hot.evicted.load(Ordering::Relaxed),
+            entries: hot.values.len(),
+            bytes: hot.values.bytes(),
+            evicted: hot.values.evicted(),
         }
     }
-}
-
-fn account_size(info: &Option<AccountInfo>) -> usize {
-    info.as_ref().and_then(|info| info.code.as_ref()).map_or(0, Bytecode::len)
 }
 
 impl Shared {
     /// What is known of a key in this epoch.
     fn look(&self, key: Key, epoch: u64) -> Option<Answer> {
-        let answer = match key {
-            Key::Account(address) => find(&self.accounts, &address, epoch).map(Answer::Account),
-            Key::Storage(address, slot) => find(&self.slots, &(address, slot), epoch).map(Answer::Storage),
-            Key::Code(hash) => find(&self.codes, &hash, epoch).map(Answer::Code),
-            Key::BlockHash(number) => find(&self.hashes, &number, epoch).map(Answer::BlockHash),
-        };
+        let answer = self.values.get(&key, epoch);
         let count = if answer.is_some() { &self.hits } else { &self.misses };
         // Relaxed: a count.
         count.fetch_add(1, Ordering::Relaxed);
@@ -183,141 +138,48 @@ impl Shared {
     /// Keeps what the source below answered in this epoch, unless it is over.
     fn keep(&self, key: Key, answer: &Answer, epoch: u64) {
         let now = self.epoch.read();
-        if *now != epoch {
-            return;
-        }
-        match (key, answer) {
-            (Key::Account(address), Answer::Account(info)) => {
-                let info = info.clone().map(without_id);
-                let size = account_size(&info);
-                self.add(&self.accounts, address, info, size, epoch);
-            }
-            (Key::Storage(address, slot), Answer::Storage(value)) => {
-                self.add(&self.slots, (address, slot), *value, 0, epoch);
-            }
-            (Key::Code(hash), Answer::Code(code)) => {
-                self.add(&self.codes, hash, code.clone(), code.len(), epoch);
-            }
-            (Key::BlockHash(number), Answer::BlockHash(hash)) => {
-                self.add(&self.hashes, number, *hash, 0, epoch);
-            }
-            // Of another kind: not for here to complain.
-            _ => {}
+        let is_of_its_kind = matches!(
+            (key, answer),
+            (Key::Account(_), Answer::Account(_))
+                | (Key::Storage(..), Answer::Storage(_))
+                | (Key::Code(_), Answer::Code(_))
+                | (Key::BlockHash(_), Answer::BlockHash(_))
+        );
+        // Of another kind: not for here to complain.
+        if *now == epoch && is_of_its_kind {
+            self.add(key, answer.clone(), epoch);
         }
     }
 
     /// Adds a value if there is none and room for it. The epoch is held.
-    fn add<K: Hash + Eq, V>(&self, map: &Map<K, V>, key: K, value: V, extra: usize, epoch: u64) {
-        let size = mem::size_of::<K>() + mem::size_of::<Entry<V>>() + OVERHEAD + extra;
-        // Reserved before it is added: the sum never exceeds the budget.
-        // Relaxed: a budget; the entries are handed over by the map.
-        let reserved = self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
-            bytes.checked_add(size).filter(|bytes| *bytes <= self.budget)
-        });
-        if reserved.is_ok() {
-            let entry = Entry { value, since: epoch, used: AtomicU64::new(epoch), size };
-            if map.pin().try_insert(key, entry).is_err() {
-                // Relaxed: a budget, as above.
-                self.bytes.fetch_sub(size, Ordering::Relaxed);
-            }
+    fn add(&self, key: Key, mut answer: Answer, epoch: u64) {
+        if let Answer::Account(info) = &mut answer {
+            *info = info.take().map(without_id);
         }
+        let code = match &answer {
+            Answer::Account(info) => info.as_ref().and_then(|info| info.code.as_ref()),
+            Answer::Code(code) => Some(code),
+            Answer::Storage(_) | Answer::BlockHash(_) => None,
+        };
+        let extra = code.map_or(0, Bytecode::len);
+        self.values.add(key, answer, extra, epoch);
     }
 
     /// Puts a value in the place of another. The epoch is held for writing.
-    fn replace<K: Hash + Eq, V>(&self, map: &Map<K, V>, key: K, value: V, extra: usize, epoch: u64) {
-        self.remove(map, &key);
-        // Relaxed: a budget, as in `reserve`.
-        if self.bytes.load(Ordering::Relaxed) >= self.budget / 8 * 7 {
-            self.make_room();
-        }
-        self.add(map, key, value, extra, epoch);
-    }
-
-    fn remove<K: Hash + Eq, V>(&self, map: &Map<K, V>, key: &K) {
-        if let Some(entry) = map.pin().remove(key) {
-            // Relaxed: a budget.
-            self.bytes.fetch_sub(entry.size, Ordering::Relaxed);
-        }
-    }
-
-    fn forget_all<K: Hash + Eq, V>(&self, map: &Map<K, V>) {
-        self.retain(map, |_, _| false);
+    fn replace(&self, key: Key, answer: Answer, epoch: u64) {
+        self.values.remove(&key);
+        self.add(key, answer, epoch);
     }
 
     /// Forgets all slots of these accounts. Destroyed accounts are rare, so there is no index for it.
     fn forget_slots<'a, T: 'a>(&self, accounts: impl Iterator<Item = (&'a Address, T)>) {
         let addresses: AddressSet = accounts.map(|(address, _)| *address).collect();
         if !addresses.is_empty() {
-            self.retain(&self.slots, |(address, _), _| !addresses.contains(address));
+            self.values.retain(|key| match key {
+                Key::Storage(address, _) => !addresses.contains(address),
+                Key::Account(_) | Key::Code(_) | Key::BlockHash(_) => true,
+            });
         }
-    }
-
-    fn retain<K: Hash + Eq, V>(&self, map: &Map<K, V>, keep: impl Fn(&K, &Entry<V>) -> bool) {
-        let map = map.pin();
-        for (key, entry) in &map {
-            if !keep(key, entry) && map.remove(key).is_some() {
-                // Relaxed: a budget.
-                self.bytes.fetch_sub(entry.size, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// If three quarters of the budget are taken, lets go what was not read for the longest time, down to a half. The
-    /// epoch is held for writing.
-    fn make_room(&self) {
-        // Relaxed: a budget.
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        if bytes <= self.budget / 4 * 3 {
-            return;
-        }
-        let mut ages: BTreeMap<u64, usize> = BTreeMap::new();
-        count_ages(&self.accounts, &mut ages);
-        count_ages(&self.slots, &mut ages);
-        count_ages(&self.codes, &mut ages);
-        count_ages(&self.hashes, &mut ages);
-        let excess = bytes - self.budget / 2;
-        let mut sum = 0;
-        let last = ages.into_iter().find_map(|(age, bytes)| {
-            sum += bytes;
-            (sum >= excess).then_some(age)
-        });
-        let last = last.unwrap_or(u64::MAX);
-        let left = Cell::new(excess);
-        self.evict(&self.accounts, last, &left);
-        self.evict(&self.slots, last, &left);
-        self.evict(&self.codes, last, &left);
-        self.evict(&self.hashes, last, &left);
-    }
-
-    /// Lets go what was last read at this epoch or before, while there is something `left` to go.
-    fn evict<K: Hash + Eq, V>(&self, map: &Map<K, V>, last: u64, left: &Cell<usize>) {
-        self.retain(map, |_, entry| {
-            // Relaxed: an age, a hint for whom to evict.
-            let goes = left.get() > 0 && entry.used.load(Ordering::Relaxed) <= last;
-            if goes {
-                left.set(left.get().saturating_sub(entry.size));
-                // Relaxed: a count.
-                self.evicted.fetch_add(1, Ordering::Relaxed);
-            }
-            !goes
-        });
-    }
-}
-
-fn find<K: Hash + Eq, V: Clone>(map: &Map<K, V>, key: &K, epoch: u64) -> Option<V> {
-    let map = map.pin();
-    let entry = map.get(key).filter(|entry| entry.since <= epoch)?;
-    // Relaxed: an age, here and below; a hint for whom to evict.
-    if entry.used.load(Ordering::Relaxed) < epoch {
-        entry.used.store(epoch, Ordering::Relaxed);
-    }
-    Some(entry.value.clone())
-}
-
-fn count_ages<K: Hash + Eq, V>(map: &Map<K, V>, ages: &mut BTreeMap<u64, usize>) {
-    for entry in map.pin().values() {
-        // Relaxed: an age, as above.
-        *ages.entry(entry.used.load(Ordering::Relaxed)).or_default() += entry.size;
     }
 }
 
@@ -389,7 +251,10 @@ impl StateSource for CachedSource {
 
 impl fmt::Debug for HotState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HotState").field("budget", &self.0.budget).field("now", &self.statistics()).finish()
+        f.debug_struct("HotState")
+            .field("budget", &self.0.values.budget())
+            .field("now", &self.statistics())
+            .finish()
     }
 }
 

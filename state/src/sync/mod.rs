@@ -23,6 +23,43 @@ pub mod unordered {
     pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
+/// Stands for the plain memory that it is a part of: loom notices who looks at it without being ordered after its
+/// writing. In other builds there is nothing to it.
+#[derive(Debug)]
+pub struct Watched(#[cfg(loom)] loom::cell::UnsafeCell<()>);
+
+// SAFETY: nothing is in it.
+#[cfg(loom)]
+unsafe impl Sync for Watched {}
+
+impl Watched {
+    /// Written here and now.
+    pub fn new() -> Self {
+        #[cfg(loom)]
+        {
+            let cell = loom::cell::UnsafeCell::new(());
+            // Once more: loom dates a cell's creation back to its thread's last access.
+            cell.with_mut(|_| ());
+            Self(cell)
+        }
+        #[cfg(not(loom))]
+        Self()
+    }
+
+    /// Reads it.
+    #[inline(always)]
+    pub fn look(&self) {
+        #[cfg(loom)]
+        self.0.with(|_| ());
+    }
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Whether a deliberate weakening is switched on, for the child processes of tests that must fail.
 #[cfg(any(loom, feature = "shuttle"))]
 pub fn mutated(name: &str) -> bool {
