@@ -3,12 +3,13 @@
 use std::fmt;
 
 use counterpoint_state::{
-    AccountView, Entry, Fields, NotReady, Readers, SlotCell, SlotView, SourceError, VersionWord, WaitWord,
+    AccountView, Changes, Entry, Fields, NotReady, Readers, SlotCell, SlotView, SourceError, VersionWord,
+    WaitWord, changeset::Before,
 };
 use revm::{
     context::result::{ExecutionResult, InvalidHeader, InvalidTransaction},
     primitives::{Address, TxKind, U256},
-    state::EvmState,
+    state::{Account, EvmState},
 };
 
 use crate::{
@@ -138,6 +139,8 @@ pub struct Execution {
     pub(crate) hops: Vec<Hop>,
     pub(crate) predicted: Vec<Predicted>,
     pub(crate) fee: Option<U256>,
+    /// What it changed, for who commits it.
+    pub(crate) changes: Changes,
     /// An empty list for the next publication, to spare an allocation.
     pub(crate) spare: Vec<Written>,
     /// Why reads fail from here on.
@@ -186,6 +189,7 @@ impl Execution {
             hops: Vec::new(),
             predicted: Vec::new(),
             fee: None,
+            changes: Changes::default(),
             spare: Vec::new(),
             stopped: None,
             end: End::Unfinished,
@@ -235,6 +239,7 @@ impl Execution {
         self.slots.clear();
         self.hops.clear();
         self.predicted.clear();
+        self.changes.clear();
         self.fee = None;
         self.guessed = None;
         self.read_ahead = (Address::ZERO, U256::ZERO, 0);
@@ -268,6 +273,36 @@ impl Execution {
     /// given. That is a fault whatever became of the incarnation.
     pub fn was_misplaced(&self) -> bool {
         matches!(self.stopped, Some(Stop::Misplaced))
+    }
+
+    /// An account of revm's journal as it was read.
+    pub(crate) fn read_of(&self, address: &Address, account: &Account) -> Option<&AccountRead> {
+        // Its id is a position, if it was read here.
+        let known = account.info.account_id.and_then(|id| self.accounts.get(id.get()));
+        known
+            .filter(|read| read.actor.address == *address)
+            .or_else(|| self.account(address).map(|position| &self.accounts[position]))
+    }
+
+    /// Keeps what revm's journal says that it changed, in the form in which it is committed.
+    pub(crate) fn take_apart(&mut self, state: EvmState) {
+        self.changes.clear();
+        for (address, account) in state {
+            if account.is_touched() {
+                let view = self.read_of(&address, &account).map(|read| &read.view);
+                let before = view.map(|view| Before {
+                    nonce: view.nonce,
+                    balance: view.balance,
+                    code_hash: view.code_hash,
+                });
+                self.changes.note(address, account, before);
+            }
+        }
+    }
+
+    /// What it changed, once it has been published, if that was taken apart.
+    pub fn changes(&mut self) -> &mut Changes {
+        &mut self.changes
     }
 
     /// Whether everything that the incarnation observed is still what lies below its index. Compares values,

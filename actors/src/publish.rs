@@ -15,11 +15,12 @@ use crate::{
 };
 
 /// Publishes what an incarnation wrote. `written` holds the versions of the incarnation before, and then those
-/// of this one.
+/// of this one. What it changed is taken apart then, unless it is to be kept together.
 pub fn publish(
     block: &BlockState,
     execution: &mut Execution,
     written: &mut Vec<Written>,
+    together: bool,
     worker: WorkerContext,
     signals: &mut dyn Signals,
 ) {
@@ -33,13 +34,19 @@ pub fn publish(
     };
     let mut end = std::mem::replace(&mut execution.end, End::Unfinished);
     if let End::Executed(executed) = &mut end {
-        publisher.state(execution, &mut executed.state);
+        publisher.state(execution, &executed.state);
         publisher.slots(execution, &executed.state);
         if let Some(credit) = &mut executed.transfer {
             publisher.credit(credit);
         }
         if let Some(credit) = &mut executed.fee {
             publisher.credit(credit);
+        }
+        if together {
+            // The ids are positions in `execution.accounts`; they mean nothing outside.
+            executed.state.values_mut().for_each(|account| account.info.account_id = None);
+        } else {
+            execution.take_apart(std::mem::take(&mut executed.state));
         }
     }
     execution.end = end;
@@ -71,18 +78,12 @@ struct Publisher<'a> {
 
 impl Publisher<'_> {
     /// Everything that changed against what was there before the transaction.
-    fn state(&mut self, execution: &Execution, state: &mut EvmState) {
-        for (address, account) in entries(state.iter_mut()) {
-            // The ids are positions in `execution.accounts`; they mean nothing outside.
-            let id = account.info.account_id.take();
+    fn state(&mut self, execution: &Execution, state: &EvmState) {
+        for (address, account) in entries(state.iter()) {
             if !account.is_touched() {
                 continue;
             }
-            let read = id
-                .and_then(|id| execution.accounts.get(id.get()))
-                .filter(|read| read.actor.address == *address)
-                .or_else(|| execution.account(address).map(|position| &execution.accounts[position]));
-            let Some(read) = read else {
+            let Some(read) = execution.read_of(address, account) else {
                 debug_assert!(false, "the journal holds no account that was not read");
                 continue;
             };

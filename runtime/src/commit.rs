@@ -133,20 +133,25 @@ impl Visit<'_> {
         let begin = (run.is_timed && index.is_multiple_of(COMMITS)).then(Instant::now);
         let appended = match std::mem::replace(&mut execution.end, End::Unfinished) {
             End::Executed(mut executed) => {
-                let apart = committer.shows_changes();
                 let settled = settle(
                     &run.state,
                     index,
                     &mut executed,
                     &mut committer.changeset,
-                    apart,
+                    run.shows_changes,
                     self.context,
                     self,
                 );
                 match settled {
                     Ok(()) => {
                         let Executed { result, state, .. } = *executed;
-                        committer.append(TransactionOutcome::Executed(result), state, Changeset::apply)
+                        let changes = execution.changes();
+                        let apply = |changeset: &mut Changeset, state| {
+                            changeset.add(changes);
+                            // Together, or whom the credits have added.
+                            changeset.apply(state);
+                        };
+                        committer.append(TransactionOutcome::Executed(result), state, apply)
                     }
                     Err(Unsettled::Overflow) => {
                         body.exact = true;

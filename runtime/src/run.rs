@@ -94,6 +94,8 @@ pub(crate) struct BlockRun {
     limits: Limits,
     /// Whether transactions are timed.
     pub(crate) is_timed: bool,
+    /// Whether anybody wants to see what each transaction changed.
+    pub(crate) shows_changes: bool,
     pub(crate) mode: Mode,
 }
 
@@ -168,6 +170,7 @@ impl BlockRun {
         let scouts = if state.is_deferred() { transactions } else { 0 };
         let uses_mailboxes = workers > 1 || state.is_deferred();
         let is_timed = committer.pace.is_timed();
+        let shows_changes = committer.shows_changes();
         let (queues, stealers) = new_queues(workers);
         let (scout_queues, scout_stealers) = new_queues(if scouts > 0 { workers } else { 0 });
         Self {
@@ -193,6 +196,7 @@ impl BlockRun {
             foreseen: (0..scouts).map(|_| AtomicBool::new(false)).collect(),
             fibers: CachePadded::default(),
             is_timed,
+            shows_changes,
             failure: Mutex::new(None),
             limits,
             mode,

@@ -503,7 +503,8 @@ impl Visit<'_> {
         }
         match &execution.end {
             End::Executed(_) | End::Invalid(_) => {
-                publish(&run.state, &mut execution, &mut body.written, self.context, self);
+                let together = run.shows_changes;
+                publish(&run.state, &mut execution, &mut body.written, together, self.context, self);
             }
             End::Doomed | End::MustWait | End::Cancelled | End::Unfinished if !confirmed => {
                 body.execution = Some(execution);

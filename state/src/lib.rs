@@ -49,7 +49,7 @@ pub use base::{Base, Failure, Known};
 pub use bundle::Bundling;
 pub use cache::Cache;
 pub use chain::Chain;
-pub use changeset::Changeset;
+pub use changeset::{Changes, Changeset};
 pub use event::EventCount;
 pub use frontier::Frontier;
 pub use index::Index;

@@ -22,7 +22,10 @@ use crate::{
     source::as_found,
 };
 
+mod changes;
 mod layers;
+
+pub use changes::{Before, Changes};
 
 /// Collects the state changes of a block's transactions in their order.
 #[derive(Debug, Default)]

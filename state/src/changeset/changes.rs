@@ -1,0 +1,143 @@
+//! What one transaction changed, taken apart by whoever executed it: who adds it in order has little left to do, and frees no
+//! memory of another thread.
+
+use revm::{
+    database::{TransitionAccount, states::StorageSlot},
+    primitives::{Address, B256, KECCAK_EMPTY, U256, hash_map::Entry},
+    state::{Account, AccountInfo},
+};
+
+use super::{Changeset, Tracked};
+
+/// One transaction's changes. Its memory is used again.
+#[derive(Debug, Default)]
+pub struct Changes {
+    accounts: Vec<Change>,
+    /// Of all accounts, one after the other.
+    slots: Vec<(U256, StorageSlot)>,
+    /// Accounts of which there is more to say.
+    others: Vec<(Address, Account)>,
+}
+
+/// What an account was before the transaction that touched it.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// The nonce.
+    pub nonce: u64,
+    /// The balance, in wei.
+    pub balance: U256,
+    /// The code's hash.
+    pub code_hash: B256,
+}
+
+/// An account with nonce or code that stayed what it was, but for its nonce, its balance and some slots.
+#[derive(Debug)]
+struct Change {
+    address: Address,
+    info: AccountInfo,
+    nonce: u64,
+    balance: U256,
+    slots: u32,
+}
+
+impl Changes {
+    /// Adds an account that revm's journal has touched, with what it was before the transaction, if it existed.
+    pub fn note(&mut self, address: Address, mut account: Account, before: Option<Before>) {
+        account.info.account_id = None;
+        let has_more_to_it = |before: &Before| {
+            account.is_created()
+                || account.is_selfdestructed()
+                || account.is_loaded_as_not_existing()
+                || account.is_empty()
+                || account.info.code_hash != before.code_hash
+                || (before.nonce == 0 && before.code_hash == KECCAK_EMPTY)
+        };
+        let Some(Before { nonce, balance, .. }) = before.filter(|before| !has_more_to_it(before)) else {
+            return self.others.push((address, account));
+        };
+        let first = self.slots.len();
+        let changed = account.storage.iter().filter(|(_, slot)| slot.is_changed());
+        self.slots
+            .extend(changed.map(|(key, slot)| {
+                (*key, StorageSlot::new_changed(slot.original_value, slot.present_value))
+            }));
+        let slots = (self.slots.len() - first) as u32;
+        self.accounts.push(Change { address, info: account.info, nonce, balance, slots });
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.accounts.clear();
+        self.slots.clear();
+        self.others.clear();
+    }
+}
+
+impl Changeset {
+    /// Adds what the next transaction changed, as [`apply`](Self::apply) does. There is nothing in `changes` then.
+    pub fn add(&mut self, changes: &mut Changes) {
+        let mut slots = changes.slots.drain(..);
+        for Change { address, info, nonce, balance, slots: count } in changes.accounts.drain(..) {
+            let position = self.place(address, || {
+                Tracked::new(address, Some(AccountInfo { nonce, balance, ..info.clone() }))
+            });
+            let tracked = &mut self.accounts[position];
+            if tracked.change(info, slots.by_ref().take(count as usize)) {
+                self.changed.push(position as u32);
+            }
+            tracked.recount(&mut self.odd);
+        }
+        drop(slots);
+        for (address, account) in changes.others.drain(..) {
+            self.apply_account(address, account, None, false);
+        }
+    }
+}
+
+impl Tracked {
+    /// [`apply`](Self::apply) for an account that has nonce or code, before and afterwards; returns whether it is changed for
+    /// the first time.
+    fn change(&mut self, info: AccountInfo, slots: impl Iterator<Item = (U256, StorageSlot)>) -> bool {
+        let transition = &mut self.transition;
+        debug_assert!(transition.info.as_ref().is_some_and(|info| !info.has_no_code_and_nonce()));
+        let previous_status = transition.status;
+        let status = previous_status.on_changed(false);
+        let keeps = !self.slots.is_empty();
+        let kept = &mut self.slots;
+        let slots = slots.inspect(|(key, slot)| {
+            if keeps {
+                kept.insert(*key, slot.present_value);
+            }
+        });
+        if !self.changed {
+            self.changed = true;
+            *transition = TransitionAccount {
+                info: Some(info),
+                status,
+                previous_info: transition.info.take(),
+                previous_status,
+                storage: slots.collect(),
+                storage_was_destroyed: false,
+            };
+            return true;
+        }
+        transition.info = Some(info);
+        transition.status = status;
+        // As `TransitionAccount::update` of an account that is not destroyed.
+        for (key, slot) in slots {
+            match transition.storage.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(slot);
+                }
+                Entry::Occupied(mut entry) => {
+                    if entry.get().original_value() == slot.present_value() {
+                        entry.remove();
+                    } else {
+                        entry.get_mut().present_value = slot.present_value;
+                    }
+                }
+            }
+        }
+        false
+    }
+}
