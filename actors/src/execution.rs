@@ -9,7 +9,7 @@ use counterpoint_state::{
 use revm::{
     context::result::{ExecutionResult, InvalidHeader, InvalidTransaction},
     primitives::{Address, TxKind, U256},
-    state::{Account, EvmState},
+    state::{Account, AccountInfo, EvmState},
 };
 
 use crate::{
@@ -105,12 +105,23 @@ pub enum End {
 pub struct Executed {
     /// Result, gas and logs.
     pub result: ExecutionResult,
-    /// What it changed, without the credits.
+    /// What it changed, without the credits. Empty once that has been taken apart, see [`Execution::changes`].
     pub state: EvmState,
+    /// Of a plain transfer, which revm did not execute: the sender as it was and is, which is not in `state`.
+    pub(crate) payer: Option<Payer>,
     /// The fee for the beneficiary, where it did not read that account.
     pub fee: Option<Credit>,
     /// A plain transfer's value for the recipient.
     pub transfer: Option<Credit>,
+}
+
+/// Who pays for a plain transfer.
+#[derive(Debug)]
+pub(crate) struct Payer {
+    /// The place among the accounts that were read.
+    pub(crate) account: usize,
+    /// What is left.
+    pub(crate) info: AccountInfo,
 }
 
 /// One incarnation of one transaction.
@@ -286,18 +297,20 @@ impl Execution {
 
     /// Keeps what revm's journal says that it changed, in the form in which it is committed.
     pub(crate) fn take_apart(&mut self, state: EvmState) {
-        self.changes.clear();
         for (address, account) in state {
             if account.is_touched() {
-                let view = self.read_of(&address, &account).map(|read| &read.view);
-                let before = view.map(|view| Before {
-                    nonce: view.nonce,
-                    balance: view.balance,
-                    code_hash: view.code_hash,
-                });
+                let before = self.read_of(&address, &account).map(AccountRead::before);
                 self.changes.note(address, account, before);
             }
         }
+    }
+
+    /// Whether it has changed a slot.
+    pub fn wrote(&self, address: &Address, slot: &U256) -> bool {
+        let End::Executed(executed) = &self.end else { return false };
+        let account = executed.state.get(address);
+        account.and_then(|account| account.storage.get(slot)).is_some_and(|slot| slot.is_changed())
+            || self.changes.contain(address, slot)
     }
 
     /// What it changed, once it has been published, if that was taken apart.
@@ -471,6 +484,20 @@ impl Execution {
 }
 
 impl AccountRead {
+    /// What it was.
+    pub(crate) fn before(&self) -> Before {
+        let AccountView { nonce, balance, code_hash, .. } = self.view;
+        Before { nonce, balance, code_hash }
+    }
+
+    /// As revm's journal has it when it has paid for a plain transfer.
+    pub(crate) fn paid(&self, info: AccountInfo) -> Account {
+        let mut account = Account::from(self.view.info().unwrap_or_default());
+        account.info = info;
+        account.mark_touch();
+        account
+    }
+
     /// Whether the account exists in the source, which leaves its code to be asked for by hash.
     pub(crate) fn has_code_by_hash(&self) -> bool {
         matches!(self.actor.cells.base(), Some(Some(info)) if info.code.is_none())

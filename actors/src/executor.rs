@@ -7,14 +7,14 @@ use revm::{
     context::result::EVMError,
     database_interface::Database,
     primitives::{Address, U256},
-    state::{Account, AccountInfo, EvmState},
+    state::{AccountInfo, EvmState},
 };
 
 use crate::{
     block::BlockState,
     database::{CellDatabase, Link, ReadError},
     evm::{ActorEvm, EvmDatabase},
-    execution::{Credit, End, Executed, Execution},
+    execution::{Credit, End, Executed, Execution, Payer},
     fiber::{Order, Request},
     transfer::Transfer,
     worker::WorkerContext,
@@ -75,7 +75,7 @@ impl Executor {
         }
         execution.end = match result {
             Ok(result) => {
-                let mut executed = Executed { result, state, fee: None, transfer: None };
+                let mut executed = Executed { result, state, payer: None, fee: None, transfer: None };
                 Self::take_credits(block, execution, &mut executed, credited.filter(|_| masked), worker);
                 End::Executed(Box::new(executed))
             }
@@ -135,18 +135,15 @@ impl Executor {
             }
         };
         let worker = self.evm.database().worker();
-        let mut account = Account::from(info);
-        account.info.balance = left;
-        account.info.nonce += 1;
-        account.info.code.get_or_insert_default();
-        account.mark_touch();
-        let mut state = EvmState::default();
-        state.insert(caller, account);
+        let account = execution.account(&caller).expect("it was read");
+        let mut info = AccountInfo { balance: left, nonce: info.nonce + 1, account_id: None, ..info };
+        info.code.get_or_insert_default();
         let credit = |actor, amount| Some(Credit { actor, amount, entry: None });
         let position = execution.account(&transfer.to).expect("it was read");
         Some(End::Executed(Box::new(Executed {
             result: transfer.result(),
-            state,
+            state: EvmState::default(),
+            payer: Some(Payer { account, info }),
             fee: execution.fee.take().and_then(|fee| credit(block.beneficiary(&worker), fee)),
             transfer: credit(execution.accounts[position].actor, transfer.value),
         })))

@@ -9,7 +9,7 @@ use revm::{
 use crate::{
     block::BlockState,
     directory::Actor,
-    execution::{Credit, End, Execution, Written},
+    execution::{AccountRead, Credit, End, Execution, Written},
     order::entries,
     worker::{Signals, WorkerContext},
 };
@@ -36,6 +36,16 @@ pub fn publish(
     if let End::Executed(executed) = &mut end {
         publisher.state(execution, &executed.state);
         publisher.slots(execution, &executed.state);
+        if let Some(payer) = executed.payer.take() {
+            let read = &execution.accounts[payer.account];
+            publisher.fields(read.actor, None, &Before::of(read, &payer.info), &payer.info);
+            let (address, before) = (read.actor.address, read.before());
+            if together || !before.has_nonce_or_code() {
+                executed.state.insert(address, read.paid(payer.info));
+            } else {
+                execution.changes.note_info(address, payer.info, before);
+            }
+        }
         if let Some(credit) = &mut executed.transfer {
             publisher.credit(credit);
         }
@@ -88,13 +98,7 @@ impl Publisher<'_> {
                 continue;
             };
             let (actor, existed) = (read.actor, !account.is_loaded_as_not_existing());
-            let before = Before {
-                nonce: read.view.nonce,
-                balance: read.view.balance,
-                code_hash: read.view.code_hash,
-                code_at_hand: (read.has_code_by_hash() && read.view.wiped == 0)
-                    || read.view.code.is_some() == account.info.code.is_some(),
-            };
+            let before = Before::of(read, &account.info);
             self.account(execution, actor, existed, &before, account);
         }
     }
@@ -296,6 +300,18 @@ struct Before {
     code_hash: revm::primitives::B256,
     /// Whether revm has the account's code at hand as it had before.
     code_at_hand: bool,
+}
+
+impl Before {
+    fn of(read: &AccountRead, after: &AccountInfo) -> Self {
+        Self {
+            nonce: read.view.nonce,
+            balance: read.view.balance,
+            code_hash: read.view.code_hash,
+            code_at_hand: (read.has_code_by_hash() && read.view.wiped == 0)
+                || read.view.code.is_some() == after.code.is_some(),
+        }
+    }
 }
 
 /// Before a transaction is executed again: what it wrote is not to be relied upon, and who needs it waits.

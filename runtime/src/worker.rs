@@ -8,7 +8,7 @@ use counterpoint_actors::{
 use counterpoint_state::{Changeset, WaitWord, Waiter, sync::Mutex};
 
 use crate::{
-    conflicts::{Conflicts, Slot},
+    conflicts::Conflicts,
     known_reads::KnownReads,
     longest::{LongCalls, Timing},
     outcome::ExecuteError,
@@ -180,13 +180,6 @@ impl Kit {
             store.fibers.lock().push(fiber);
         }
     }
-}
-
-/// Whether an incarnation has changed a slot.
-fn wrote(execution: &Execution, (address, slot): Slot) -> bool {
-    let End::Executed(executed) = &execution.end else { return false };
-    let account = executed.state.get(&address);
-    account.and_then(|account| account.storage.get(&slot)).is_some_and(|slot| slot.is_changed())
 }
 
 impl Visit<'_> {
@@ -536,7 +529,7 @@ impl Visit<'_> {
             }
         }
         for slot in body.expected.drain(..) {
-            store.conflicts.judge(run.state.transaction(index), slot, wrote(&execution, slot));
+            store.conflicts.judge(run.state.transaction(index), slot, execution.wrote(&slot.0, &slot.1));
         }
         body.execution = Some(execution);
         body.useful = body.took;

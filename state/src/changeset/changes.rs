@@ -30,6 +30,13 @@ pub struct Before {
     pub code_hash: B256,
 }
 
+impl Before {
+    /// Whether it was a contract, or had sent a transaction.
+    pub fn has_nonce_or_code(&self) -> bool {
+        self.nonce != 0 || self.code_hash != KECCAK_EMPTY
+    }
+}
+
 /// An account with nonce or code that stayed what it was, but for its nonce, its balance and some slots.
 #[derive(Debug)]
 struct Change {
@@ -50,7 +57,7 @@ impl Changes {
                 || account.is_loaded_as_not_existing()
                 || account.is_empty()
                 || account.info.code_hash != before.code_hash
-                || (before.nonce == 0 && before.code_hash == KECCAK_EMPTY)
+                || !before.has_nonce_or_code()
         };
         let Some(Before { nonce, balance, .. }) = before.filter(|before| !has_more_to_it(before)) else {
             return self.others.push((address, account));
@@ -63,6 +70,26 @@ impl Changes {
             }));
         let slots = (self.slots.len() - first) as u32;
         self.accounts.push(Change { address, info: account.info, nonce, balance, slots });
+    }
+
+    /// Adds an account with nonce or code of which nothing changed but nonce and balance, and that is not empty.
+    pub fn note_info(&mut self, address: Address, info: AccountInfo, before: Before) {
+        let Before { nonce, balance, .. } = before;
+        self.accounts.push(Change { address, info, nonce, balance, slots: 0 });
+    }
+
+    /// Whether a slot is among them.
+    pub fn contain(&self, address: &Address, slot: &U256) -> bool {
+        let mut first = 0;
+        for change in &self.accounts {
+            let slots = &self.slots[first..first + change.slots as usize];
+            if change.address == *address {
+                return slots.iter().any(|(key, _)| key == slot);
+            }
+            first += slots.len();
+        }
+        let other = self.others.iter().find(|(other, _)| other == address);
+        other.and_then(|(_, account)| account.storage.get(slot)).is_some_and(|slot| slot.is_changed())
     }
 
     /// Forgets everything.
