@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use counterpoint_state::{Changeset, MemorySource, StateSource};
+use counterpoint_state::{Changes, Changeset, MemorySource, StateSource, changeset::Before};
 use revm::{
     bytecode::Bytecode,
     primitives::{Address, Bytes, U256},
@@ -105,6 +105,25 @@ fn change(state: &mut BTreeMap<u64, State>, chance: &mut Chance) -> EvmState {
     EvmState::from_iter([(address(number), account)])
 }
 
+/// The same in the form in which parallel transactions hand it over.
+fn taken_apart(state: EvmState, earlier: &BTreeMap<u64, State>) -> Changes {
+    let mut changes = Changes::default();
+    for (changed, account) in state {
+        let known = earlier.iter().find(|(number, _)| address(**number) == changed);
+        let before = known.map(|(_, State { info, .. })| Before {
+            nonce: info.nonce,
+            balance: info.balance,
+            code_hash: info.code_hash,
+        });
+        let slots: Vec<_> = account.storage.iter().map(|(key, slot)| (*key, slot.is_changed())).collect();
+        changes.note(changed, account, before);
+        for (slot, is_changed) in slots {
+            assert_eq!(changes.contain(&changed, &slot), is_changed, "slot {slot}");
+        }
+    }
+    changes
+}
+
 /// Writes or reads some slots.
 fn write(account: &mut Account, slots: &mut BTreeMap<u64, u64>, chance: &mut Chance) {
     for slot in 0..SLOTS {
@@ -169,9 +188,14 @@ fn check(seed: u64) {
                 }
                 continue;
             }
+            let earlier = state.clone();
             let changes = change(&mut state, &mut chance);
             expected.apply_and_keep(changes.clone());
-            if serial { top.apply_and_keep(changes) } else { top.apply(changes) }
+            match (serial, chance.below(3)) {
+                (true, _) => top.apply_and_keep(changes),
+                (false, 0) => top.apply(changes),
+                (false, _) => top.add(&mut taken_apart(changes, &earlier)),
+            }
         }
         drop(prefix);
         if serial {
