@@ -15,7 +15,7 @@ use revm::{
     },
     database_interface::Database,
     primitives::{Address, B256, B256Map, HashMap, U256},
-    state::{AccountId, AccountInfo, EvmState},
+    state::{Account, AccountId, AccountInfo, EvmState, TransactionId},
 };
 
 use crate::{
@@ -92,13 +92,13 @@ impl SerialExecutor {
     }
 
     /// Executes the next transaction and adds what it has changed, if it is a plain transfer that succeeds. `None`: it is not,
-    /// and nothing was changed.
-    pub fn transfer(&mut self, transaction: &TxEnv) -> Option<SerialEnd> {
+    /// and nothing was changed. The state that comes back is only for who wants to `show` it, and empty otherwise.
+    pub fn transfer(&mut self, transaction: &TxEnv, show: bool) -> Option<SerialEnd> {
         // SAFETY: the transaction stays borrowed until `release` below.
         let transfer = unsafe { self.evm.transfer(transaction) };
-        let end = transfer.and_then(|transfer| match self.pay(&transfer, transaction.caller) {
-            Ok(true) => Some(SerialEnd::Executed(transfer.result(), EvmState::default())),
-            Ok(false) => None,
+        let end = transfer.and_then(|transfer| match self.pay(&transfer, transaction.caller, show) {
+            Ok(Some(state)) => Some(SerialEnd::Executed(transfer.result(), state)),
+            Ok(None) => None,
             Err(ReadError::Source(cause)) => Some(SerialEnd::Source(cause)),
             Err(ReadError::Stopped) => Some(SerialEnd::Stopped),
         });
@@ -106,19 +106,24 @@ impl SerialExecutor {
         end
     }
 
-    /// Moves what a transfer moves. `false`: one of the accounts is not as it should be, and nothing was changed.
-    fn pay(&mut self, transfer: &Transfer, caller: Address) -> Result<bool, ReadError> {
+    /// Moves what a transfer moves. `None`: one of the accounts is not as it should be, and nothing was changed.
+    fn pay(
+        &mut self,
+        transfer: &Transfer,
+        caller: Address,
+        show: bool,
+    ) -> Result<Option<EvmState>, ReadError> {
         let sender = self.evm.database().position(caller)?;
         let info = self.evm.database().changeset.info(sender).cloned();
-        let Some(left) = info.and_then(|info| self.evm.charge(transfer, &info)) else { return Ok(false) };
-        let beneficiary = self.evm.beneficiary();
+        let Some(left) = info.and_then(|info| self.evm.charge(transfer, &info)) else { return Ok(None) };
+        let coinbase = self.evm.beneficiary();
         let database = self.evm.database();
         let recipient = database.position(transfer.to)?;
         if database.changeset.info(recipient).is_some_and(has_code) {
             // It runs before the beneficiary is asked for.
-            return Ok(false);
+            return Ok(None);
         }
-        let beneficiary = database.position(beneficiary)?;
+        let beneficiary = database.position(coinbase)?;
 
         let changeset = &mut database.changeset;
         let balance = |position: usize| changeset.info(position).map(|info| info.balance).unwrap_or_default();
@@ -135,8 +140,13 @@ impl SerialExecutor {
         };
         let rewarded = before.and_then(|before| before.checked_add(transfer.fee));
         let (false, Some(received), Some(rewarded)) = (touches, received, rewarded) else {
-            return Ok(false);
+            return Ok(None);
         };
+        let mut state = EvmState::default();
+        let touched = [(caller, sender), (transfer.to, recipient), (coinbase, beneficiary)];
+        if show {
+            state.extend(touched.map(|(address, position)| (address, touch(changeset.info(position)))));
+        }
         changeset.update(sender, |info| {
             info.balance = left;
             info.nonce += 1;
@@ -147,7 +157,14 @@ impl SerialExecutor {
             info.code.get_or_insert_default();
         });
         changeset.update(beneficiary, |info| info.balance = rewarded);
-        Ok(true)
+        if show {
+            for (address, position) in touched {
+                if let (Some(account), Some(info)) = (state.get_mut(&address), changeset.info(position)) {
+                    account.info = info.clone();
+                }
+            }
+        }
+        Ok(Some(state))
     }
 
     /// Adds what a transaction has changed: the next one finds it.
@@ -170,6 +187,16 @@ impl SerialExecutor {
         database.digests.forget();
         std::mem::take(&mut database.changeset)
     }
+}
+
+/// An account as revm's journal has it when it has been touched.
+fn touch(info: Option<&AccountInfo>) -> Account {
+    let mut account = match info {
+        Some(info) => Account::from(info.clone()),
+        None => Account::new_not_existing(TransactionId::ZERO),
+    };
+    account.mark_touch();
+    account
 }
 
 impl Default for SerialExecutor {

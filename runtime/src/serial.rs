@@ -66,8 +66,7 @@ fn transaction(
     control: &Control,
     long_calls: &LongCalls,
 ) -> Result<(), ExecuteError> {
-    // What it changes is nowhere but in the changeset.
-    let transferred = if committer.shows_changes() { None } else { executor.transfer(transaction) };
+    let transferred = executor.transfer(transaction, committer.shows_changes());
     let is_applied = transferred.is_some();
     let end = transferred.unwrap_or_else(|| {
         let timing = Timing::of(transaction, long_calls);
