@@ -26,9 +26,8 @@ const ENTRIES: u32 = 12;
 type Words = [u64; LENGTH / size_of::<u64>()];
 
 #[derive(Clone, Default)]
+#[repr(align(32))]
 struct Entry {
-    /// When it was entered; 0: it was not.
-    generation: u64,
     input: Words,
     digest: U256,
 }
@@ -37,34 +36,49 @@ struct Entry {
 pub(crate) struct Digests {
     /// Nothing until the first one.
     entries: Box<[Entry]>,
-    generation: u64,
+    /// Of each entry: in which generation it was entered, and a part of its hash. They fit into the nearest cache, so that
+    /// who finds nothing has not waited for an entry.
+    marks: Box<[u64]>,
+    generation: u32,
 }
 
 impl Digests {
     /// Forgets all.
     pub(crate) fn forget(&mut self) {
-        self.generation += 1;
+        self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            self.marks.fill(0);
+            self.generation = 1;
+        }
     }
 
     /// The digest, if it is remembered.
     fn get(&self, input: &Words) -> Option<U256> {
-        let entry = self.entries.get(place(input))?;
-        (entry.generation == self.generation && entry.input == *input).then_some(entry.digest)
+        let (place, mark) = self.place(input);
+        if *self.marks.get(place)? != mark {
+            return None;
+        }
+        let entry = &self.entries[place];
+        (entry.input == *input).then_some(entry.digest)
     }
 
     fn remember(&mut self, input: &Words, digest: U256) {
         if self.entries.is_empty() {
             self.entries = vec![Entry::default(); 1 << ENTRIES].into();
+            self.marks = vec![0; 1 << ENTRIES].into();
         }
-        self.entries[place(input)] = Entry { generation: self.generation, input: *input, digest };
+        let (place, mark) = self.place(input);
+        self.marks[place] = mark;
+        self.entries[place] = Entry { input: *input, digest };
     }
-}
 
-/// Where an input is remembered. Whoever chooses inputs to share a place gets what revm does.
-fn place(input: &Words) -> usize {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = input.iter().fold(0_u64, |sum, word| (sum.rotate_left(23) ^ word).wrapping_mul(FACTOR));
-    (mixed >> (u64::BITS - ENTRIES)) as usize
+    /// Where an input is remembered, and its mark. Whoever chooses inputs to share a place gets what revm does.
+    fn place(&self, input: &Words) -> (usize, u64) {
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = input.iter().fold(0_u64, |sum, word| (sum.rotate_left(23) ^ word).wrapping_mul(FACTOR));
+        let mark = u64::from(self.generation) << u32::BITS | mixed & u64::from(u32::MAX);
+        ((mixed >> (u64::BITS - ENTRIES)) as usize, mark)
+    }
 }
 
 fn words(input: &[u8]) -> Option<Words> {
@@ -78,7 +92,7 @@ fn words(input: &[u8]) -> Option<Words> {
 
 impl Default for Digests {
     fn default() -> Self {
-        Self { entries: Box::default(), generation: 1 }
+        Self { entries: Box::default(), marks: Box::default(), generation: 1 }
     }
 }
 
@@ -157,7 +171,7 @@ mod tests {
             .map(|at| {
                 let mut input = [0; LENGTH];
                 input[at] = 1;
-                place(&words(&input).expect("it is as long"))
+                Digests::default().place(&words(&input).expect("it is as long")).0
             })
             .collect();
         assert!(places.len() > LENGTH / 2, "{}", places.len());
