@@ -3,7 +3,7 @@
 
 use std::{
     any::Any,
-    fmt, io,
+    fmt, io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
 };
@@ -138,7 +138,7 @@ impl Fiber {
         if self.checked && self.entered.swap(true, Ordering::Relaxed) {
             return Err("the fiber was entered twice".to_owned());
         }
-        let came_back = catch_unwind(AssertUnwindSafe(|| self.coroutine.resume(order)));
+        let came_back = contain(|| self.coroutine.resume(order));
         if self.checked {
             self.entered.store(false, Ordering::Relaxed);
         }
@@ -148,7 +148,7 @@ impl Fiber {
             Ok(CoroutineResult::Yield(Request::Load(word))) => Ok(Yielded::Load(word)),
             Ok(CoroutineResult::Yield(Request::Pause)) => Ok(Yielded::Pause),
             Ok(CoroutineResult::Return(())) => Err("the fiber ended".to_owned()),
-            Err(panic) => Err(panic_message(&*panic)),
+            Err(message) => Err(message),
         }
     }
 
@@ -172,7 +172,7 @@ impl Drop for Fiber {
         let mut rounds = 0;
         while self.coroutine.started() && !self.coroutine.done() && rounds < 2 {
             rounds += 1;
-            let _ = catch_unwind(AssertUnwindSafe(|| self.coroutine.resume(Order::Exit)));
+            let _ = contain(|| self.coroutine.resume(Order::Exit));
         }
     }
 }
@@ -211,11 +211,10 @@ fn run_guarded(
     worker: WorkerContext,
     yielder: *const Yielder<Order, Request>,
 ) {
-    let run = AssertUnwindSafe(|| executor.run(block, execution, worker, yielder));
-    if let Err(panic) = catch_unwind(run) {
+    if let Err(message) = contain(|| executor.run(block, execution, worker, yielder)) {
         // The EVM was interrupted anywhere: another one takes its place.
         *executor = Executor::new();
-        execution.end = End::Panicked(panic_message(&*panic));
+        execution.end = End::Panicked(message);
     }
 }
 
@@ -250,6 +249,22 @@ pub(crate) unsafe fn on_worker_stack<R>(
             yielder.on_parent_stack(move || job.call())
         }
     }
+}
+
+/// Does this. Of a panic in it comes back what it says; what else it holds is dropped, and may panic once more.
+///
+/// # Errors
+///
+/// The panic's message.
+pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let message = panic_message(&*panic);
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            // It may never come to an end with those.
+            mem::forget(again);
+        }
+        message
+    })
 }
 
 /// What a panic says.

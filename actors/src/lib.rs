@@ -34,7 +34,7 @@ pub use database::{CellDatabase, ReadError};
 pub use directory::{Actor, Directory};
 pub use execution::{Credit, End, Executed, Execution, Written};
 pub use executor::Executor;
-pub use fiber::{Fiber, STACK_SIZE, Yielded, panic_message, run_inline};
+pub use fiber::{Fiber, STACK_SIZE, Yielded, contain, panic_message, run_inline};
 pub use message::{Message, Selector};
 pub use publish::{estimate, publish};
 pub use serial::{SerialEnd, SerialExecutor, Stops};

@@ -3,7 +3,6 @@
 
 use std::{
     mem::{self, MaybeUninit},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -21,6 +20,7 @@ use revm::{
 use crate::{
     block::BlockState,
     directory::Actor,
+    fiber::contain,
     worker::{Signals, WorkerContext},
 };
 
@@ -227,7 +227,7 @@ impl BlockState {
             && let Some(source) = self.source.deferred()
         {
             // What unwinds drops the requests, which answers them with an error: it counts where a key is needed.
-            let _ = catch_unwind(AssertUnwindSafe(|| source.request(requests)));
+            let _ = contain(|| source.request(requests));
         }
     }
 

@@ -1,7 +1,5 @@
 //! At the frontier, credits are added to what is there, one by one, as sequential execution would.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use counterpoint_state::{Changeset, Code, Fields, Lifecycle, NotReady, SourceError};
 use revm::{
     bytecode::Bytecode,
@@ -12,7 +10,7 @@ use revm::{
 use crate::{
     block::BlockState,
     execution::{Credit, Executed},
-    fiber::panic_message,
+    fiber::contain,
     worker::{Signals, WorkerContext},
 };
 
@@ -87,9 +85,8 @@ fn find(
         match cells.view(index) {
             Ok(view) => return Ok(view.info()),
             Err(NotReady::Unloaded) => {
-                let ask = AssertUnwindSafe(|| block.source.account(credit.actor.address));
                 let answer =
-                    catch_unwind(ask).map_err(|panic| Unsettled::Panicked(panic_message(&*panic)))?;
+                    contain(|| block.source.account(credit.actor.address)).map_err(Unsettled::Panicked)?;
                 let info = answer.map_err(Unsettled::Source)?;
                 // Nobody waits: a source that answers later was asked while the transaction was executed.
                 let _ = cells.set_base(info, worker.arena);

@@ -203,7 +203,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute), except for invalid transactions. A deadline or a cancelled token is no error.
+    /// As [`execute`](Self::execute), except for invalid transactions; a transaction's place is its number among the
+    /// candidates. A deadline or a cancelled token is no error.
     pub fn build_block(
         &self,
         draft: &Draft,
@@ -329,6 +330,8 @@ impl Building<'_> {
         };
         // No copies of the states: the hook has them.
         let executed = runtime.execute_keeping(&block, false, control);
+        let number = |place| self.batch.get(place).map(|(candidate, _)| *candidate);
+        let executed = executed.map_err(|error| error.among(number));
         let done = {
             let mut finals = finals.lock();
             self.allowance = finals.allowance.clone();

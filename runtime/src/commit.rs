@@ -10,7 +10,7 @@ use counterpoint_state::{
 use revm::state::EvmState;
 
 use crate::{
-    control::{Finalized, Hook, tell},
+    control::{Finalized, Follower},
     input::Mode,
     outcome::{ExecuteError, TransactionOutcome},
     pace::{Course, Pace},
@@ -33,7 +33,7 @@ pub(crate) struct Committer {
     /// Parallel execution stops here: it does not pay.
     stops: bool,
     /// Who wants to hear of every transaction that is final.
-    hook: Option<Box<dyn Hook>>,
+    pub(crate) follower: Option<Follower>,
 }
 
 impl Committer {
@@ -42,7 +42,7 @@ impl Committer {
         changeset: Changeset,
         transactions: usize,
         keep_states: bool,
-        hook: Option<Box<dyn Hook>>,
+        follower: Option<Follower>,
     ) -> Self {
         Self {
             changeset,
@@ -53,13 +53,13 @@ impl Committer {
             ahead: 0,
             pace: Pace::default(),
             stops: false,
-            hook,
+            follower,
         }
     }
 
     /// Whether anybody wants to see what each transaction changed.
     pub(crate) fn shows_changes(&self) -> bool {
-        self.keep_states || self.hook.is_some()
+        self.keep_states || self.follower.is_some()
     }
 
     /// Adds the next transaction's outcome and its changes, of which `apply` takes care.
@@ -70,9 +70,9 @@ impl Committer {
         apply: impl FnOnce(&mut Changeset, EvmState),
     ) -> Result<(), ExecuteError> {
         self.gas_used += outcome.result().map_or(0, |result| result.tx_gas_used());
-        if let Some(hook) = &mut self.hook {
+        if let Some(follower) = &mut self.follower {
             let (index, gas_used) = (self.transactions.len(), self.gas_used);
-            tell(&mut **hook, Finalized { index, outcome: &outcome, state: &state, gas_used })?;
+            follower.tell(Finalized { index, outcome: &outcome, state: &state, gas_used })?;
         }
         if self.keep_states {
             self.states.push(state.clone());

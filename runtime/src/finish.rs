@@ -1,11 +1,8 @@
 //! The end of a block: its changeset becomes the bundle, with a helper's hands where it is large.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use counterpoint_actors::panic_message;
+use counterpoint_actors::contain;
 // Seam: the state crate's.
 use counterpoint_state::{
     Bundling, EventCount,
@@ -15,6 +12,7 @@ use revm::database::BundleState;
 
 use crate::{
     commit::Committer,
+    control::Follower,
     outcome::{ExecuteError, Outcome, Statistics},
     worker::Store,
 };
@@ -34,7 +32,7 @@ impl Bundlings {
         let found = self.0.read().iter().find(|bundling| bundling.join()).map(Arc::clone);
         let Some(bundling) = found else { return false };
         // If it panics, which it does not, the part is lost, and the block's thread notices that.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
+        let _ = contain(|| {
             let mut idle = 0;
             while !bundling.is_over() && idle < SPINS {
                 if bundling.help() {
@@ -44,7 +42,7 @@ impl Bundlings {
                     spin_loop();
                 }
             }
-        }));
+        });
         bundling.leave();
         true
     }
@@ -83,15 +81,16 @@ pub(crate) fn collect(
     store: &Store,
     helpers: Option<(&Bundlings, &EventCount)>,
 ) -> Result<Outcome, ExecuteError> {
-    let bundle = catch_unwind(AssertUnwindSafe(|| match helpers {
+    let bundle = contain(|| match helpers {
         Some((bundlings, work)) if committer.changeset.changes() > LARGE => {
             bundlings.bundle(&mut committer, work)
         }
         _ => committer.changeset.take_bundle(None),
-    }));
-    let bundle = bundle.map_err(|panic| ExecuteError::Internal(panic_message(&*panic)))?;
-    let Committer { changeset, transactions, states, gas_used, ahead, .. } = committer;
+    });
+    let bundle = bundle.map_err(ExecuteError::Internal)?;
+    let Committer { changeset, transactions, states, gas_used, ahead, follower, .. } = committer;
     store.put_changeset(changeset);
+    follower.map_or(Ok(()), Follower::leave)?;
     statistics.ahead = ahead;
     Ok(Outcome { transactions, bundle, gas_used, statistics, states })
 }

@@ -103,6 +103,28 @@ pub enum ExecuteError {
     Internal(String),
 }
 
+impl ExecuteError {
+    /// The place of the transaction that it names.
+    pub(crate) fn index_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::InvalidTransaction { index, .. }
+            | Self::Source { index, .. }
+            | Self::Execution { index, .. }
+            | Self::Panic { index, .. }
+            | Self::Hook { index, .. } => Some(index),
+            Self::InvalidHeader(_) | Self::Cancelled | Self::DeadlineExceeded | Self::Internal(_) => None,
+        }
+    }
+
+    /// The same of some of a block's transactions, `places` of them, as it is of the block.
+    pub(crate) fn among(mut self, places: impl Fn(usize) -> Option<usize>) -> Self {
+        if let Some(index) = self.index_mut() {
+            *index = places(*index).unwrap_or(*index);
+        }
+        self
+    }
+}
+
 /// How a [`Hook`](crate::Hook) failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

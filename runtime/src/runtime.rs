@@ -1,15 +1,8 @@
 //! The runtime: a persistent pool of workers that executes blocks.
 
-use std::{
-    fmt, io,
-    num::NonZeroUsize,
-    ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Instant,
-};
+use std::{fmt, io, num::NonZeroUsize, ops::Range, sync::Arc, time::Instant};
 
-use counterpoint_actors::{BlockState, Chaos, Yielded, panic_message};
+use counterpoint_actors::{BlockState, Chaos, Yielded, contain};
 use counterpoint_state::{
     Changeset, EventCount, StateSource,
     sync::{
@@ -22,7 +15,7 @@ use revm::context::TxEnv;
 
 use crate::{
     commit::Committer,
-    control::{Alarm, Control, Stop, Timer, Watch},
+    control::{Alarm, Control, Follower, Stop, Timer, Watch},
     finish::{Bundlings, collect},
     input::Block,
     observe,
@@ -37,12 +30,16 @@ use crate::{
 /// How often a helper looks for a block that was announced before it sleeps after all.
 const SPINS_FOR_A_BLOCK: u32 = if SPINS < 100 { SPINS } else { 100 * SPINS };
 
+/// A runtime has so many workers at most.
+const MOST_WORKERS: usize = 4_096;
+
 /// Executes blocks on a pool of workers.
 ///
 /// The thread that calls [`execute`](Self::execute) works on its block itself; the pool's threads help. With
 /// one worker there are no other threads. Any number of threads may execute blocks at the same time.
 ///
-/// Dropping the runtime ends and joins its threads.
+/// Dropping the runtime ends and joins its threads. Of a block nothing is held any more when `execute` returns: its source is
+/// the caller's alone again.
 pub struct Runtime {
     pool: Arc<Pool>,
     threads: Vec<JoinHandle<()>>,
@@ -84,6 +81,14 @@ pub enum BuildError {
     /// A number that has to be at least 1 is 0.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    /// More workers than any machine has.
+    #[error("{workers} workers are more than {most}")]
+    TooManyWorkers {
+        /// How many.
+        workers: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The system refused a thread.
     #[error("cannot start a worker thread: {0}")]
     Thread(#[from] io::Error),
@@ -92,7 +97,7 @@ pub enum BuildError {
 impl Default for Builder {
     fn default() -> Self {
         // Seam: asks the machine, not the scheduler.
-        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_WORKERS);
         Self {
             workers,
             fibers: 256,
@@ -107,7 +112,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// How many threads may work on a block, the calling thread included. Default: the available parallelism.
+    /// How many threads may work on a block, the calling thread included: 4096 at most. Default:
+    /// the available parallelism.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -178,7 +184,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A number that is zero, or a thread that the system refuses.
+    /// A number that is zero, too many workers, or a thread that the system refuses.
     pub fn build(self) -> Result<Runtime, BuildError> {
         for (number, name) in [
             (self.workers, "workers"),
@@ -189,6 +195,9 @@ impl Builder {
             if number == 0 {
                 return Err(BuildError::Zero(name));
             }
+        }
+        if self.workers > MOST_WORKERS {
+            return Err(BuildError::TooManyWorkers { workers: self.workers, most: MOST_WORKERS });
         }
         let pool = Arc::new(Pool {
             runs: RwLock::new(Vec::new()),
@@ -263,7 +272,7 @@ impl Runtime {
         outcome
     }
 
-    fn run(&self, block: &Block, keep_states: bool, control: Control) -> Result<Outcome, ExecuteError> {
+    fn run(&self, block: &Block, keep_states: bool, mut control: Control) -> Result<Outcome, ExecuteError> {
         let span = tracing::debug_span!(
             "execute",
             number = %block.env.number,
@@ -271,13 +280,14 @@ impl Runtime {
             workers = self.settings.workers,
         );
         let _entered = span.enter();
+        let follower = control.hook.take().map(Follower::new);
         if u32::try_from(block.transactions.len()).is_err() {
             return Err(ExecuteError::Internal("a block with more than 2^32 transactions".to_owned()));
         }
 
         control.check()?;
         let mut kit = self.pool.store.take_kit();
-        let outcome = self.run_with(block, &mut kit, keep_states, control);
+        let outcome = self.run_with(block, &mut kit, keep_states, &control, follower);
         self.pool.store.put_kit(kit);
         outcome
     }
@@ -287,13 +297,14 @@ impl Runtime {
         block: &Block,
         kit: &mut Kit,
         keep_states: bool,
-        mut control: Control,
+        control: &Control,
+        follower: Option<Follower>,
     ) -> Result<Outcome, ExecuteError> {
         let begin = Instant::now();
         let transactions = block.transactions.len();
         let mut statistics = Statistics { workers: self.settings.workers, ..Statistics::default() };
         let changeset = self.pool.store.take_changeset(transactions);
-        let mut committer = Committer::new(changeset, transactions, keep_states, control.hook.take());
+        let mut committer = Committer::new(changeset, transactions, keep_states, follower);
         // Who says how many transactions go alone has the rest measured in one piece.
         let divides = block.source.deferred().is_none() && self.settings.serial_prefix.is_none();
         let mut stretches = Stretches::new(divides);
@@ -312,7 +323,7 @@ impl Runtime {
                     done,
                     kit,
                     &mut committer,
-                    &control,
+                    control,
                     long_calls,
                     |index, changeset| {
                         let known = |rest: &[TxEnv]| self.pool.store.long_calls.expected(rest);
@@ -333,7 +344,7 @@ impl Runtime {
             let range = done..stretches.end(done, transactions);
             committer.pace.begin(watches);
             committer =
-                self.execute_stretch(block, range.clone(), committer, kit, &control, &mut statistics)?;
+                self.execute_stretch(block, range.clone(), committer, kit, control, &mut statistics)?;
             done = committer.transactions.len();
             if done == transactions {
                 break;
@@ -493,13 +504,10 @@ impl Runtime {
         }
         add_counters(statistics, &run);
         run.presence.release();
-        // Its memory is for the next stretch.
-        let goes_on = committer.transactions.len() < block.transactions.len();
-        let run = if failure.is_none() && goes_on { Some(alone(run)) } else { Arc::into_inner(run) };
-        if let Some(run) = run {
-            self.pool.store.put_memory(run.into_state().into_memory().take(workers), shared);
-            self.pool.work.notify_waiting();
-        }
+        // Nobody has it for long any more. With it goes the source, which is the caller's again when this returns, and its
+        // memory is for the next stretch or block.
+        self.pool.store.put_memory(alone(run).into_state().into_memory().take(workers), shared);
+        self.pool.work.notify_waiting();
         statistics.execution += executed - set_up;
         statistics.finish += executed.elapsed();
         match failure {
@@ -568,9 +576,13 @@ impl Drop for Runtime {
         // Release: pairs with the loads in `help`. The event count wakes who sleeps.
         self.pool.closing.store(true, Ordering::Release);
         self.pool.work.notify();
+        let here = thread::current().id();
         for thread in self.threads.drain(..) {
-            // A worker's panic was reported where it happened.
-            let _ = thread.join();
+            // What a worker drops may be the last that held the runtime.
+            if thread.thread().id() != here {
+                // A worker's panic was reported where it happened.
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -703,10 +715,10 @@ impl Pool {
     }
 
     fn contain<'a>(&self, visit: &mut Visit<'a>, work: impl FnOnce(&mut Visit<'a>) -> bool) -> bool {
-        match catch_unwind(AssertUnwindSafe(|| work(visit))) {
+        match contain(|| work(visit)) {
             Ok(worked) => worked,
-            Err(panic) => {
-                visit.run.fail(ExecuteError::Internal(panic_message(&*panic)));
+            Err(message) => {
+                visit.run.fail(ExecuteError::Internal(message));
                 self.work.notify();
                 false
             }

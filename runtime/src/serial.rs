@@ -1,11 +1,8 @@
 //! Transactions one after the other on the calling thread, where there is nothing to gain from more.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use counterpoint_actors::{SerialEnd, SerialExecutor, panic_message};
+use counterpoint_actors::{SerialEnd, SerialExecutor, contain};
 use counterpoint_state::Changeset;
 use revm::{context::TxEnv, state::EvmState};
 
@@ -30,7 +27,7 @@ pub(crate) fn execute(
     mut goes_on: impl FnMut(usize, &mut Changeset) -> bool,
 ) -> Result<usize, ExecuteError> {
     let mut executor = kit.serial.take().unwrap_or_default();
-    let executed = catch_unwind(AssertUnwindSafe(|| {
+    let executed = contain(|| {
         executor.begin(
             &block.env,
             &block.cfg,
@@ -45,7 +42,7 @@ pub(crate) fn execute(
             index += 1;
         }
         Ok(())
-    }));
+    });
     match executed {
         Ok(result) => {
             committer.changeset = executor.end();
@@ -53,7 +50,7 @@ pub(crate) fn execute(
             result.map(|()| index)
         }
         // The EVM is in the middle of something: it goes with the panic.
-        Err(panic) => Err(ExecuteError::Panic { index, message: panic_message(&*panic) }),
+        Err(message) => Err(ExecuteError::Panic { index, message }),
     }
 }
 

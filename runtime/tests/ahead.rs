@@ -14,15 +14,29 @@ use std::{
     time::Duration,
 };
 
+use alloy_eips::{
+    eip2935::{HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE},
+    eip4788::{BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CODE},
+    eip4895::Withdrawal,
+    eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, WITHDRAWAL_REQUEST_PREDEPLOY_CODE},
+    eip7251::{CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, CONSOLIDATION_REQUEST_PREDEPLOY_CODE},
+};
+use alloy_hardforks::EthereumHardfork;
 use common::{
     Case, Watchdog, address, agree,
     later::{Later, answer},
 };
 use counterpoint::{
     Mode, Runtime,
-    state::{DeferredSource, MemorySource, Request},
+    cli::sequential::SequentialEngine,
+    ethereum::{self, Rules, WholeBlock},
+    state::{DeferredSource, MemorySource, Request, StateSource},
 };
-use revm::primitives::{Bytes, U256, hardfork::SpecId, hex};
+use revm::{
+    bytecode::Bytecode,
+    primitives::{B256, Bytes, U256, hardfork::SpecId, hex},
+    state::AccountInfo,
+};
 
 /// Answers everything that has been asked once nothing was asked for a while: a round.
 struct Rounds {
@@ -83,6 +97,63 @@ fn execute(case: &Case, runtime: &Runtime) -> (u32, u32) {
     block.source = Arc::new(Later(Arc::new(source)));
     agree(&case.sequential(Mode::Verify), &runtime.execute(&block), "in rounds");
     (rounds.load(Ordering::Relaxed), asked.load(Ordering::Relaxed))
+}
+
+#[test]
+fn what_a_whole_block_reads_in_any_case_is_asked_for_at_once() {
+    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    let contract = |code: &Bytes| AccountInfo {
+        nonce: 1,
+        code: Some(Bytecode::new_raw(code.clone())),
+        ..Default::default()
+    };
+    let mut memory = MemorySource::new();
+    for (address, code) in [
+        (BEACON_ROOTS_ADDRESS, &BEACON_ROOTS_CODE),
+        (HISTORY_STORAGE_ADDRESS, &HISTORY_STORAGE_CODE),
+        (WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, &WITHDRAWAL_REQUEST_PREDEPLOY_CODE),
+        (CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, &CONSOLIDATION_REQUEST_PREDEPLOY_CODE),
+    ] {
+        memory.insert_account(address, contract(code), []);
+    }
+    let mut case = Case::new(SpecId::PRAGUE);
+    for number in 0..8 {
+        let sender = case.rich(10 + number);
+        case.send(sender, address(50 + number), 5);
+    }
+    for (address, info, _) in case.memory.accounts() {
+        memory.insert_account(*address, info.clone(), []);
+    }
+    let withdrawals: Vec<Withdrawal> = (0..16)
+        .map(|index| Withdrawal { index, validator_index: index, address: address(100 + index), amount: 1 })
+        .collect();
+    let rules = Rules::new(EthereumHardfork::Prague, 1);
+    let block = |source: Arc<dyn StateSource>| WholeBlock {
+        env: case.env.clone(),
+        parent_hash: B256::repeat_byte(1),
+        parent_beacon_block_root: Some(B256::repeat_byte(2)),
+        ommers: &[],
+        withdrawals: Some(&withdrawals),
+        reward: None,
+        transactions: case.transactions.clone().into(),
+        source,
+        mode: Mode::Verify,
+    };
+    let expected = ethereum::execute(&SequentialEngine, &rules, &block(Arc::new(memory.clone())), None);
+    let expected = expected.expect("a block");
+    for workers in [1, 2, 4] {
+        let runtime = Runtime::builder().workers(workers).build().expect("threads");
+        let source = Rounds::new(memory.clone());
+        let (rounds, asked) = (Arc::clone(&source.rounds), Arc::clone(&source.asked));
+        let block = block(Arc::new(Later(Arc::new(source))));
+        let got = ethereum::execute(&runtime, &rules, &block, None).expect("a block");
+        assert_eq!(got.bundle.state, expected.bundle.state);
+        assert_eq!((&got.receipts, &got.requests), (&expected.receipts, &expected.requests));
+        let (rounds, asked) = (rounds.load(Ordering::Relaxed), asked.load(Ordering::Relaxed));
+        // Accounts and slots; their code, if it is asked for; the transactions' accounts.
+        assert!(rounds <= 4, "{rounds} rounds");
+        assert!(asked <= 70, "{asked} requests for some sixty keys");
+    }
 }
 
 #[test]

@@ -365,6 +365,35 @@ fn a_built_block_has_what_fits_and_says_what_does_not() {
     assert!(reasons.iter().all(|reason| *reason > 50), "{reasons:?}");
 }
 
+#[test]
+fn a_candidate_that_costs_the_block_is_named_by_its_number() {
+    let _watchdog = Watchdog::new(PATIENCE);
+    let mut case = Case::new(SpecId::OSAKA);
+    for number in 0..40 {
+        let sender = case.rich(10 + number);
+        case.send(sender, address(1), 5);
+    }
+    // One that is not taken, so that numbers are not places.
+    case.transactions[3].nonce = 9;
+    case.hook =
+        Arc::new(
+            |key| {
+                if key == common::Key::Account(address(30)) { Err(common::Fault(key)) } else { Ok(()) }
+            },
+        );
+    let block = case.block(Mode::Build);
+    for (name, runtime) in &runtimes() {
+        for batch in [1, 16, 512] {
+            let mut draft = Draft::new(case.env.clone(), case.cfg.clone(), Arc::clone(&block.source));
+            draft.batch = batch;
+            let error = runtime
+                .build_block(&draft, &mut FromIter(case.transactions.iter().cloned()))
+                .expect_err("the source fails");
+            assert!(matches!(error, ExecuteError::Source { index: 20, .. }), "{name}, {batch}: {error}");
+        }
+    }
+}
+
 type Reverts = std::collections::BTreeMap<revm::primitives::Address, String>;
 
 fn sorted(built: &Built) -> Reverts {

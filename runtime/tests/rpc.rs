@@ -111,6 +111,48 @@ fn a_node_that_gives_trouble_that_passes_costs_only_time() {
 }
 
 #[test]
+fn a_node_that_takes_no_large_batch_gets_smaller_ones() {
+    let watchdog = Watchdog::new(PATIENCE);
+    let case = Case::of(Mix::Defi.build(&Knobs { transactions: 20, ..Knobs::default() }));
+    let expected = case.sequential(Mode::Build);
+    for manner in [Manner::Takes(7), Manner::TakesAsGeth(7)] {
+        for runtime in &runtimes() {
+            watchdog.now(&format!("{manner:?}, {runtime:?}"));
+            let node = Node::start(&case.memory, manner);
+            let mut block = case.block(Mode::Build);
+            block.source = connect(&node, settings());
+            agree(&expected, &runtime.execute(&block), format!("{manner:?}, {runtime:?}"));
+        }
+        // An account takes three calls, however few keys are asked for.
+        let manner = match manner {
+            Manner::Takes(_) => Manner::Takes(2),
+            _ => Manner::TakesAsGeth(2),
+        };
+        let node = Node::start(&case.memory, manner);
+        let mut block = case.block(Mode::Build);
+        block.source = connect(&node, settings());
+        let error = runtimes()[1].execute(&block).expect_err("nothing can be read");
+        assert!(error.to_string().contains("batch too large"), "{error}");
+    }
+}
+
+#[test]
+fn limits_of_nothing_are_limits_of_one() {
+    let watchdog = Watchdog::new(PATIENCE);
+    let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));
+    let expected = case.sequential(Mode::Verify);
+    for (batch, concurrent) in [(0, 4), (4, 0), (0, 0)] {
+        watchdog.now(&format!("{batch}, {concurrent}"));
+        let mut settings = settings();
+        (settings.limits.batch, settings.limits.concurrent) = (batch, concurrent);
+        let node = Node::start(&case.memory, Manner::Honest);
+        let mut block = case.block(Mode::Verify);
+        block.source = connect(&node, settings);
+        agree(&expected, &runtime(2, 64, 64, None).execute(&block), format!("{batch}, {concurrent}"));
+    }
+}
+
+#[test]
 fn a_node_that_lies_costs_the_block_and_names_the_key() {
     let watchdog = Watchdog::new(PATIENCE);
     let case = Case::of(Mix::SwapsOnePool.build(&Knobs { transactions: 6, ..Knobs::default() }));

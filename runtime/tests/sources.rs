@@ -258,6 +258,20 @@ fn an_error_or_a_panic_in_the_database_names_its_key() {
 }
 
 #[test]
+fn whoever_panics_over_an_answer_costs_nobody_else_the_source() {
+    quiet();
+    let _watchdog = Watchdog::new(PATIENCE);
+    let case = small();
+    let source = Arc::new(BlockingSource::new(Database::new(&case.memory), 1).expect("a thread"));
+    for _ in 0..3 {
+        source.request(vec![Request::new(Key::Account(common::address(1)), |_| panic!("{EXPECTED}"))]);
+    }
+    let mut block = case.block(Mode::Verify);
+    block.source = source;
+    agree(&case.sequential(Mode::Verify), &runtime(2, 64, 64, None).execute(&block), "after the panics");
+}
+
+#[test]
 fn a_blocking_source_that_is_dropped_joins_its_threads_and_answers_what_is_open() {
     let _watchdog = Watchdog::new(PATIENCE);
     let mut database = Database::new(&MemorySource::new());

@@ -23,6 +23,7 @@ use counterpoint::{
 };
 use counterpoint_benches::random::random_block;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use redb::ReadableDatabase;
 use revm::{
     DatabaseRef,
     bytecode::Bytecode,
@@ -122,6 +123,88 @@ fn a_file_that_is_no_store_is_refused() {
     assert!(matches!(RedbStore::open(&path), Err(StoreError::Open { .. })), "it is open");
     drop(first);
     RedbStore::open(&path).expect("it is not open any more");
+}
+
+#[test]
+fn a_database_of_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("other.redb");
+    let table = redb::TableDefinition::<&str, u64>::new("my app");
+    let odd_meta = redb::TableDefinition::<&str, u64>::new("meta");
+    let own_meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
+    let many = redb::MultimapTableDefinition::<&str, u64>::new("many");
+    for kind in 0..4 {
+        let database = redb::Database::create(&path).expect("a database");
+        let transaction = database.begin_write().expect("a transaction");
+        match kind {
+            0 => drop(transaction.open_table(table).expect("a table")),
+            1 => drop(transaction.open_table(odd_meta).expect("a table")),
+            2 => drop(transaction.open_table(own_meta).expect("a table")),
+            _ => drop(transaction.open_multimap_table(many).expect("a table")),
+        }
+        transaction.commit().expect("a disk");
+        drop(database);
+        for _ in 0..2 {
+            let got = RedbStore::open(&path);
+            assert!(matches!(got, Err(StoreError::Foreign { .. })), "{kind}: {got:?}");
+        }
+        let database = redb::Database::create(&path).expect("a database");
+        let transaction = database.begin_read().expect("a transaction");
+        let tables = transaction.list_tables().expect("tables").count()
+            + transaction.list_multimap_tables().expect("tables").count();
+        assert_eq!(tables, 1, "nothing was added");
+        drop((transaction, database));
+        std::fs::remove_file(&path).expect("a file");
+    }
+    std::fs::write(&path, b"").expect("a file");
+    RedbStore::open(&path).expect("an empty file is a new store");
+}
+
+#[test]
+fn a_damaged_file_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("whole.redb");
+    let mut memory = MemorySource::new();
+    for number in 0..300 {
+        let address = Address::with_last_byte(number as u8).create(number);
+        let slots = (0..5).map(|slot| (U256::from(slot), U256::from(number + 1)));
+        memory.insert_account(address, AccountInfo::from_balance(U256::from(number)), slots);
+    }
+    let store = RedbStore::open(&path).expect("a new store");
+    store.import(&memory, head(0)).expect("an empty store");
+    drop(store);
+    let whole = std::fs::read(&path).expect("a file");
+    let mut rng = StdRng::seed_from_u64(3);
+    let (mut panics, mut errors) = (0, 0);
+    for round in 0..200 {
+        let mut damaged = whole.clone();
+        for _ in 0..[1, 4, 40][round % 3] {
+            let end = if rng.random_bool(0.5) { 8_192 } else { damaged.len() };
+            let place = rng.random_range(0..end);
+            damaged[place] = rng.random();
+        }
+        let path = folder.path().join("damaged.redb");
+        std::fs::write(&path, damaged).expect("a file");
+        let read = || -> Result<(), StoreError> {
+            let store = RedbStore::open(&path)?;
+            store.head()?;
+            let snapshot = store.snapshot()?;
+            let (digest, load) = (snapshot.digest(), snapshot.load());
+            for (address, _, _) in memory.accounts() {
+                snapshot.basic_ref(*address)?;
+                snapshot.storage_ref(*address, U256::from(1))?;
+            }
+            digest?;
+            load?;
+            store.commit(&changes(1), head(1))
+        };
+        match read() {
+            Ok(()) => {}
+            Err(StoreError::Panicked(_)) => panics += 1,
+            Err(_) => errors += 1,
+        }
+    }
+    assert!(panics > 0 && errors > 0, "{panics} panics, {errors} errors");
 }
 
 #[test]

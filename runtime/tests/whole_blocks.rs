@@ -15,13 +15,13 @@ use alloy_eips::{
 use alloy_evm::eth::dao_fork::{DAO_HARDFORK_ACCOUNTS, DAO_HARDFORK_BENEFICIARY};
 use alloy_hardforks::EthereumHardfork as Fork;
 use counterpoint::{
-    Mode, Runtime,
+    ExecuteError, Mode, Runtime,
     cli::sequential::SequentialEngine,
     ethereum::{
         BlockError, Engine, ExecutedBlock, Ommer, RequestError, Rules, StateTrie, TransactionError,
         WholeBlock, execute,
     },
-    state::{MemorySource, StateSource},
+    state::{MemorySource, SourceError, StateSource},
 };
 use revm::{
     bytecode::Bytecode,
@@ -99,8 +99,8 @@ impl Case {
         self.transactions.last_mut().expect("just pushed")
     }
 
-    fn execute_on(&self, engine: &impl Engine, mode: Mode) -> Result<ExecutedBlock, BlockError> {
-        let block = WholeBlock {
+    fn block(&self, mode: Mode) -> WholeBlock<'_> {
+        WholeBlock {
             env: BlockEnv {
                 number: U256::from(self.number),
                 beneficiary: MINER,
@@ -118,7 +118,11 @@ impl Case {
             transactions: self.transactions.clone().into(),
             source: Arc::new(self.source.clone()) as Arc<dyn StateSource>,
             mode,
-        };
+        }
+    }
+
+    fn execute_on(&self, engine: &impl Engine, mode: Mode) -> Result<ExecutedBlock, BlockError> {
+        let block = self.block(mode);
         let trie = StateTrie::new(&self.source);
         let mut root = |bundle: &_| trie.root_after(bundle);
         let roots = !self.rules.has(Fork::Byzantium);
@@ -264,6 +268,51 @@ fn the_blocks_gas_is_shared() {
     assert_eq!(rejected[2], None);
     assert!(rejected[3].is_some(), "no gas, and a nonce too high");
     assert_eq!(balance(&case.after(&executed), CONTRACT), Some(2));
+}
+
+/// A state that an account cannot be read of.
+struct Failing(MemorySource, Address);
+
+impl StateSource for Failing {
+    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
+        if address == self.1 { Err(SourceError::new("it is gone")) } else { self.0.account(address) }
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
+        self.0.storage(address, slot)
+    }
+
+    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
+        self.0.code(hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
+        self.0.block_hash(number)
+    }
+}
+
+#[test]
+fn a_failure_after_a_transaction_that_did_not_fit_is_named_by_its_place() {
+    let mut case = Case::new(Fork::Cancun);
+    case.gas_limit = 72_000;
+    let lost = Address::repeat_byte(0x77);
+    case.source.insert_account(lost, AccountInfo::from_balance(U256::from(ETHER)), []);
+    case.send(SENDER, CONTRACT, 1, 30_000, Bytes::new());
+    case.send(OTHER, CONTRACT, 1, 60_000, Bytes::new());
+    // Its nonce is used up, unless the one before turns out not to fit: then it is executed, and fails.
+    case.send(OTHER, lost, 1, 21_000, Bytes::new()).nonce = 0;
+    let block = WholeBlock {
+        source: Arc::new(Failing(case.source.clone(), lost)) as Arc<dyn StateSource>,
+        ..case.block(Mode::Build)
+    };
+    for runtime in runtimes() {
+        let error = execute(&runtime, &case.rules, &block, None).unwrap_err();
+        let place = ExecuteError::Source { index: 2, cause: SourceError::new("it is gone") };
+        assert!(
+            matches!(&error, BlockError::Execute(got) if got.to_string() == place.to_string()),
+            "{error}"
+        );
+    }
 }
 
 #[test]

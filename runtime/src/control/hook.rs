@@ -1,12 +1,8 @@
 //! The hook: what is called, in order, with every transaction that becomes final.
 
-use std::{
-    error::Error as StdError,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{error::Error as StdError, sync::Arc};
 
-use counterpoint_actors::panic_message;
+use counterpoint_actors::contain;
 use revm::state::EvmState;
 
 use crate::{ExecuteError, HookFailure, TransactionOutcome};
@@ -35,7 +31,8 @@ pub struct Finalized<'a> {
 /// block can still fail after the hook has heard of some of its transactions: these count only if `execute_with`
 /// returns the outcome.
 ///
-/// It is dropped when the block ends, before `execute_with` returns: who receives what it sends sees the end.
+/// It is dropped when the block ends, before `execute_with` returns: who receives what it sends sees the end. If that panics,
+/// it counts as a panic at the last transaction, unless the block has failed already.
 pub trait Hook: Send {
     /// The transaction is final.
     ///
@@ -51,13 +48,46 @@ impl<F: FnMut(Finalized<'_>) -> Result<(), HookError> + Send> Hook for F {
     }
 }
 
-/// Calls the hook, contained.
-pub(crate) fn tell(hook: &mut dyn Hook, transaction: Finalized<'_>) -> Result<(), ExecuteError> {
-    let index = transaction.index;
-    let cause = match catch_unwind(AssertUnwindSafe(|| hook.finalized(transaction))) {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => HookFailure::Refused(Arc::from(error)),
-        Err(panic) => HookFailure::Panicked(panic_message(&*panic)),
-    };
-    Err(ExecuteError::Hook { index, cause })
+/// A hook while its block executes: what panics in it is contained, its end included.
+pub(crate) struct Follower {
+    hook: Option<Box<dyn Hook>>,
+    /// The last transaction that it was told of.
+    last: usize,
+}
+
+impl Follower {
+    pub(crate) fn new(hook: Box<dyn Hook>) -> Self {
+        Self { hook: Some(hook), last: 0 }
+    }
+
+    /// Calls the hook.
+    pub(crate) fn tell(&mut self, transaction: Finalized<'_>) -> Result<(), ExecuteError> {
+        let index = transaction.index;
+        self.last = index;
+        let Some(hook) = &mut self.hook else { return Ok(()) };
+        let cause = match contain(|| hook.finalized(transaction)) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => HookFailure::Refused(Arc::from(error)),
+            Err(message) => HookFailure::Panicked(message),
+        };
+        Err(ExecuteError::Hook { index, cause })
+    }
+
+    /// Drops the hook.
+    pub(crate) fn leave(mut self) -> Result<(), ExecuteError> {
+        self.end()
+            .map_err(|message| ExecuteError::Hook { index: self.last, cause: HookFailure::Panicked(message) })
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        let hook = self.hook.take();
+        contain(|| drop(hook))
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // The block failed before: that is what counts.
+        let _ = self.end();
+    }
 }

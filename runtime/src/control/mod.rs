@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 pub use cancel::CancelToken;
 pub(crate) use cancel::Watch;
-pub(crate) use hook::tell;
+pub(crate) use hook::Follower;
 pub use hook::{Finalized, Hook, HookError};
 pub(crate) use timer::{Alarm, Timer};
 

@@ -97,8 +97,11 @@ impl Drop for Timer {
         self.shared.alarms.lock().closing = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.get_mut().take() {
-            // It does not panic.
-            let _ = thread.join();
+            // Whoever it stops may drop the last reference to the runtime.
+            if thread.thread().id() != thread::current().id() {
+                // It does not panic.
+                let _ = thread.join();
+            }
         }
     }
 }

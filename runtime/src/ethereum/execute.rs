@@ -23,7 +23,9 @@ use revm::{
     state::{Account, EvmState, TransactionId},
 };
 
-use super::{BlockError, Engine, Executions, Phase, Rules, TransactionError, outside::Outside, requests};
+use super::{
+    BlockError, Engine, Executions, Phase, Rules, TransactionError, ahead, outside::Outside, requests,
+};
 use crate::{
     Block, ExecuteError, Mode, TransactionOutcome,
     allowance::Allowance,
@@ -87,6 +89,9 @@ type BlockState = State<WrapDatabaseRef<Outside>>;
 
 /// Executes a block.
 ///
+/// A source that answers later is asked for all that the block reads in any case (system contracts, whom it pays) at once,
+/// and, but for [`has_storage`](StateSource::has_storage), in no other way.
+///
 /// Before Byzantium, receipts hold the state root after their transaction: `root` is asked for it. Without, they
 /// hold the transaction's status.
 ///
@@ -100,6 +105,7 @@ pub fn execute(
     root: Option<RootAfter<'_>>,
 ) -> Result<ExecutedBlock, BlockError> {
     let cfg = rules.cfg();
+    let block = &WholeBlock { source: ahead::source(rules, block), ..block.clone() };
     let (database, failures) = Outside::new(Arc::clone(&block.source));
     let mut state = State::builder().with_database_ref(database).with_bundle_update().build();
     failures.contain(Phase::Before, || begin(rules, &cfg, block, &mut state))?;
@@ -224,7 +230,7 @@ fn run(
                     None => BlockError::Transaction { index, cause: cause.into() },
                 });
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error.among(|place| candidates.get(place).copied()).into()),
         };
         let (allowance, over) = empty.follow(&transactions, &executions.transactions);
         match over {

@@ -8,6 +8,7 @@
 //!
 //! Not part of it is what execution does not need: proof of work, and which of several chains counts.
 
+mod ahead;
 mod ancestors;
 mod body;
 mod decode;

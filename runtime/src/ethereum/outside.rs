@@ -1,12 +1,8 @@
 //! What is executed outside the transactions: its failures are the source's or the block's, and say which.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
-use counterpoint_actors::panic_message;
+use counterpoint_actors::contain;
 use counterpoint_state::{SourceError, StateSource};
 // Seam: one thread, and a lock only because databases are shared.
 use parking_lot::Mutex;
@@ -57,8 +53,8 @@ impl Failures {
         work: impl FnOnce() -> Result<T, BlockError>,
     ) -> Result<T, BlockError> {
         let _span = tracing::debug_span!("outside", %phase).entered();
-        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-            let cause = SourceError::new(format!("panicked: {}", panic_message(&*panic)));
+        let done = contain(work).unwrap_or_else(|message| {
+            let cause = SourceError::new(format!("panicked: {message}"));
             Err(BlockError::Outside { phase, cause })
         });
         done.map_err(|error| match self.0.lock().take() {

@@ -29,9 +29,9 @@ pub trait AsyncSource: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Keys in a batch, at most.
+    /// Keys in a batch, at most. 0 counts as 1.
     pub batch: usize,
-    /// Batches at a time.
+    /// Batches at a time. 0 counts as 1.
     pub concurrent: usize,
 }
 
@@ -89,6 +89,8 @@ impl<S: AsyncSource> Batched<S> {
 
     /// On this runtime. Where one thread drives it, that thread must not wait for a block that reads from here.
     pub fn on(handle: Handle, source: S, limits: Limits) -> Self {
+        // With a limit of nothing, nothing would ever leave.
+        let limits = Limits::new(limits.batch, limits.concurrent);
         let shared = Arc::new(Shared { source, limits, queue: Mutex::default() });
         Self { shared, handle, runtime: None }
     }

@@ -2,13 +2,12 @@
 
 use std::{
     fmt, io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
     time::Instant,
 };
 
-use counterpoint_actors::panic_message;
+use counterpoint_actors::contain;
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 // Seam: a source's own threads and their queue, outside of blocks.
 use parking_lot::{Condvar, Mutex};
@@ -25,6 +24,9 @@ use super::{
     unwrap_answer,
 };
 use crate::observe;
+
+/// A source has so many threads at most.
+const MOST_THREADS: usize = 4_096;
 
 /// Any database of revm's as a source that answers later: its own threads read, while the fibers that need the values are
 /// parked.
@@ -55,8 +57,12 @@ impl<D: DatabaseRef + Send + Sync + 'static> BlockingSource<D> {
     ///
     /// # Errors
     ///
-    /// The system may refuse a thread.
+    /// More than 4096 threads are an [`InvalidInput`](io::ErrorKind::InvalidInput), and the system may refuse a thread.
     pub fn new(database: D, threads: usize) -> io::Result<Self> {
+        if threads > MOST_THREADS {
+            let message = format!("{threads} threads are more than {MOST_THREADS}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let shared = Arc::new(Shared { database, queue: Mutex::default(), changed: Condvar::new() });
         let mut source = Self { shared, threads: Vec::with_capacity(threads) };
         // If a thread is refused, dropping the source joins the others.
@@ -99,10 +105,10 @@ impl<D: DatabaseRef> Shared<D> {
     }
 
     fn read(&self, key: Key) -> Result<Answer, SourceError> {
-        match catch_unwind(AssertUnwindSafe(|| ask_database(&self.database, key))) {
+        match contain(|| ask_database(&self.database, key)) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(SourceError::new(ReadError::Failed { key, cause: Box::new(error) })),
-            Err(panic) => Err(SourceError::new(ReadError::Panicked { key, message: panic_message(&*panic) })),
+            Err(message) => Err(SourceError::new(ReadError::Panicked { key, message })),
         }
     }
 }
@@ -160,7 +166,7 @@ impl<D> Drop for BlockingSource<D> {
         for thread in self.threads.drain(..) {
             // Whoever takes an answer may drop the last reference to the source, on one of its own threads.
             if thread.thread().id() != here {
-                // It does not panic: the database is contained.
+                // It does not panic: the database is contained, and so is who takes an answer.
                 let _ = thread.join();
             }
         }

@@ -38,11 +38,11 @@ pub use hot::{CachedSource, HotState, HotStatistics};
 #[cfg(feature = "rpc")]
 pub use rpc::{RpcError, RpcSettings, RpcSource};
 
-#[cfg(feature = "async")]
+#[cfg(any(feature = "async", feature = "ethereum"))]
 // Seam: one thread waits for one answer.
 use std::sync::mpsc;
 
-#[cfg(feature = "async")]
+#[cfg(any(feature = "async", feature = "ethereum"))]
 use counterpoint_state::DeferredSource;
 use counterpoint_state::{Answer, Key, Request, SourceError, StateSource};
 use revm::{database_interface::DatabaseRef, state::AccountInfo};
@@ -74,8 +74,8 @@ fn without_id(mut info: AccountInfo) -> AccountInfo {
 }
 
 /// Asks a source that answers later, and waits.
-#[cfg(feature = "async")]
-fn wait_for(source: &(impl DeferredSource + ?Sized), key: Key) -> Result<Answer, SourceError> {
+#[cfg(any(feature = "async", feature = "ethereum"))]
+pub(crate) fn wait_for(source: &(impl DeferredSource + ?Sized), key: Key) -> Result<Answer, SourceError> {
     let (sender, answer) = mpsc::sync_channel(1);
     let request = Request::new(key, move |answer| {
         // Nobody listens any more if the waiting thread is gone.
@@ -107,4 +107,4 @@ macro_rules! unwrap_answer {
     };
 }
 #[allow(unused_imports, reason = "which sources use it goes by the features")]
-use unwrap_answer;
+pub(crate) use unwrap_answer;

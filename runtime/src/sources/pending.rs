@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use counterpoint_actors::contain;
 use counterpoint_state::{Answer, Key, Request, SourceError};
 
 use super::ReadError;
@@ -58,10 +59,10 @@ impl Pending {
     }
 }
 
-/// Gives all of them the same answer.
+/// Gives all of them the same answer. If one panics on it, that is no matter of the others, nor of the source.
 pub(super) fn answer_all(requests: Vec<Request>, answer: Result<Answer, SourceError>) {
     for request in requests {
-        request.answer(answer.clone());
+        let _ = contain(|| request.answer(answer.clone()));
     }
 }
 
@@ -69,6 +70,6 @@ pub(super) fn answer_all(requests: Vec<Request>, answer: Result<Answer, SourceEr
 pub(super) fn close_all(requests: Vec<Request>) {
     for request in requests {
         let key = request.key();
-        request.answer(Err(SourceError::new(ReadError::Closed { key })));
+        let _ = contain(|| request.answer(Err(SourceError::new(ReadError::Closed { key }))));
     }
 }

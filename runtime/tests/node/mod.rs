@@ -40,6 +40,10 @@ pub(crate) enum Manner {
     WrongType,
     /// Says of slots that it does not know the method.
     Refuses,
+    /// Answers batches of more calls with one error, without an id.
+    Takes(usize),
+    /// The same in a list, with the first call's id.
+    TakesAsGeth(usize),
     /// Never answers in time.
     Stuck,
 }
@@ -177,6 +181,10 @@ impl Shared {
         let calls: Value = serde_json::from_slice(body).expect("JSON");
         let calls = calls.as_array().cloned().unwrap_or_else(|| vec![calls]);
         let mut answers: Vec<Value> = calls.iter().map(|call| self.answer(call)).collect();
+        let too_large = |id: &Value| {
+            let error = json!({"code": -32600, "message": "batch too large"});
+            json!({"jsonrpc": "2.0", "id": id, "error": error})
+        };
         let every_other = number.is_multiple_of(2);
         match self.manner {
             Manner::Slow(milliseconds) => thread::sleep(Duration::from_millis(milliseconds)),
@@ -186,6 +194,12 @@ impl Shared {
                     thread::sleep(Duration::from_millis(20));
                     waited += 20;
                 }
+            }
+            Manner::Takes(most) if calls.len() > most => {
+                return ("200 OK", too_large(&Value::Null).to_string());
+            }
+            Manner::TakesAsGeth(most) if calls.len() > most => {
+                answers = vec![too_large(&calls[0]["id"])];
             }
             Manner::Overloaded if every_other => return ("503 Service Unavailable", "too much".to_owned()),
             Manner::Garbled if every_other => return ("200 OK", "<html>try again</html>".to_owned()),

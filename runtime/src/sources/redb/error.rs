@@ -26,6 +26,15 @@ pub enum StoreError {
         /// The format.
         found: String,
     },
+    /// The file is a redb database of something else.
+    #[error("{}: a database of something else", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// redb panicked, as it does over a file that is damaged in some ways.
+    #[error("redb panicked: {0}")]
+    Panicked(String),
     /// redb failed.
     #[error("redb: {0}")]
     Redb(Box<redb::Error>),

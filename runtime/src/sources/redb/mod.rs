@@ -7,6 +7,7 @@
 mod create;
 mod error;
 mod genesis;
+mod guarded;
 mod snapshot;
 mod tables;
 
@@ -16,7 +17,7 @@ use std::{
 };
 
 use counterpoint_state::MemorySource;
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
 use revm::{
     bytecode::Bytecode,
     database::BundleState,
@@ -27,6 +28,7 @@ use revm::{
 use super::Head;
 pub use error::StoreError;
 pub use genesis::{genesis_block, read_genesis};
+use guarded::{Guarded, guard};
 pub use snapshot::RedbSnapshot;
 use tables::{
     ACCOUNTS, BLOCK_HASHES, CODE, FORMAT, HEAD, META, STORAGE, decode_head, encode_account, encode_head,
@@ -38,7 +40,7 @@ const KEPT_HASHES: u64 = 512;
 
 /// The store. One process at a time has it open; its threads share it.
 pub struct RedbStore {
-    database: Database,
+    database: Guarded<Database>,
     path: PathBuf,
 }
 
@@ -47,37 +49,49 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// A file that is no store, is of another format, is open elsewhere or cannot be read.
+    /// A file that is no store, is of another format or a database of something else, is open elsewhere, is damaged or
+    /// cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let failed = |cause: redb::Error| StoreError::Open { path: path.clone(), cause: Box::new(cause) };
-        if !path.exists() {
-            create::create(&path).map_err(failed)?;
-        }
-        let database = Database::create(&path).map_err(|cause| failed(cause.into()))?;
-        let store = Self { database, path };
-        let transaction = store.begin()?;
-        {
-            let mut meta = transaction.open_table(META)?;
-            let found = meta.get("format")?.map(|format| format.value().to_vec());
-            match found {
-                Some(found) if found != FORMAT => {
-                    let found = String::from_utf8_lossy(&found).into_owned();
-                    return Err(StoreError::Format { path: store.path, found });
-                }
-                Some(_) => {}
-                None => {
-                    meta.insert("format", FORMAT)?;
-                }
+        let database = guard(|| {
+            if !path.exists() {
+                create::create(&path).map_err(failed)?;
             }
-            // Whoever reads finds every table.
-            transaction.open_table(ACCOUNTS)?;
-            transaction.open_table(STORAGE)?;
-            transaction.open_table(CODE)?;
-            transaction.open_table(BLOCK_HASHES)?;
-        }
-        transaction.commit()?;
+            Ok(Guarded::new(Database::create(&path).map_err(|cause| failed(cause.into()))?))
+        })?;
+        let store = Self { database, path };
+        store.write(|transaction| store.mark(transaction))?;
         Ok(store)
+    }
+
+    /// Makes an empty database a store, and looks whether another one is.
+    fn mark(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        let foreign = || StoreError::Foreign { path: self.path.clone() };
+        let is_new = transaction.list_tables()?.next().is_none()
+            && transaction.list_multimap_tables()?.next().is_none();
+        let mut meta = transaction.open_table(META).map_err(|error| match error {
+            TableError::TableTypeMismatch { .. } | TableError::TableIsMultimap(_) => foreign(),
+            error => error.into(),
+        })?;
+        let found = meta.get("format")?.map(|format| format.value().to_vec());
+        match found {
+            Some(found) if found != FORMAT => {
+                let found = String::from_utf8_lossy(&found).into_owned();
+                return Err(StoreError::Format { path: self.path.clone(), found });
+            }
+            Some(_) => {}
+            None if is_new => {
+                meta.insert("format", FORMAT)?;
+            }
+            None => return Err(foreign()),
+        }
+        // Whoever reads finds every table.
+        transaction.open_table(ACCOUNTS)?;
+        transaction.open_table(STORAGE)?;
+        transaction.open_table(CODE)?;
+        transaction.open_table(BLOCK_HASHES)?;
+        Ok(())
     }
 
     /// Where it is.
@@ -91,10 +105,11 @@ impl RedbStore {
     ///
     /// What redb reports.
     pub fn head(&self) -> Result<Option<Head>, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let head = meta.get(HEAD)?;
-        head.map(|head| decode_head(head.value())).transpose()
+        self.database.with(|database| {
+            let meta = database.begin_read()?.open_table(META)?;
+            let head = meta.get(HEAD)?;
+            head.map(|head| decode_head(head.value())).transpose()
+        })
     }
 
     /// Fills an empty store with a state: what it is after the block `head`.
@@ -103,14 +118,13 @@ impl RedbStore {
     ///
     /// A store that is not empty, or what redb reports. The store is empty still.
     pub fn import(&self, state: &MemorySource, head: Head) -> Result<(), StoreError> {
-        let transaction = self.begin()?;
-        {
+        self.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
             if let Some(found) = meta.get(HEAD)? {
                 return Err(StoreError::NotEmpty(decode_head(found.value())?));
             }
             meta.insert(HEAD, encode_head(head).as_slice())?;
-            let mut writer = Writer::new(&transaction)?;
+            let mut writer = Writer::new(transaction)?;
             for (address, info, storage) in state.accounts() {
                 writer.set_account(*address, info)?;
                 for (slot, value) in storage {
@@ -122,8 +136,8 @@ impl RedbStore {
                 hashes.insert(number, &hash.0)?;
             }
             hashes.insert(head.number, &head.hash.0)?;
-        }
-        Ok(transaction.commit()?)
+            Ok(())
+        })
     }
 
     /// Adds the block after the head: what it changed, and its hash. On disk when this returns.
@@ -133,8 +147,7 @@ impl RedbStore {
     /// A block that is not the next one, an empty store, or what redb reports. Nothing of the block is in the store then,
     /// unless the commit itself failed: whether the block is there, [`head`](Self::head) tells.
     pub fn commit(&self, changes: &BundleState, block: Head) -> Result<(), StoreError> {
-        let transaction = self.begin()?;
-        {
+        self.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
             let head = match meta.get(HEAD)? {
                 Some(head) => decode_head(head.value())?,
@@ -144,12 +157,12 @@ impl RedbStore {
                 return Err(StoreError::NotNext { head, number: block.number });
             }
             meta.insert(HEAD, encode_head(block).as_slice())?;
-            Writer::new(&transaction)?.apply(changes)?;
+            Writer::new(transaction)?.apply(changes)?;
             let mut hashes = transaction.open_table(BLOCK_HASHES)?;
             hashes.insert(block.number, &block.hash.0)?;
             hashes.retain_in(..block.number.saturating_sub(KEPT_HASHES), |_, _| false)?;
-        }
-        Ok(transaction.commit()?)
+            Ok(())
+        })
     }
 
     /// The state as it is now, whatever is committed later.
@@ -158,14 +171,21 @@ impl RedbStore {
     ///
     /// An empty store, or what redb reports.
     pub fn snapshot(&self) -> Result<RedbSnapshot, StoreError> {
-        RedbSnapshot::new(&self.database.begin_read()?)
+        self.database.with(|database| RedbSnapshot::new(&database.begin_read()?))
     }
 
-    fn begin(&self) -> Result<WriteTransaction, StoreError> {
-        let mut transaction = self.database.begin_write()?;
-        // The file opens at once after a crash, whatever its size.
-        transaction.set_quick_repair(true);
-        Ok(transaction)
+    /// Does this in a transaction, all of it or nothing.
+    fn write(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.database.with(|database| {
+            let mut transaction = database.begin_write()?;
+            // The file opens at once after a crash, whatever its size.
+            transaction.set_quick_repair(true);
+            work(&transaction)?;
+            Ok(transaction.commit()?)
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use revm::{
 
 use super::{
     StoreError,
+    guarded::Guarded,
     tables::{ACCOUNTS, BLOCK_HASHES, CODE, HEAD, META, STORAGE, decode_account, decode_head, slot_key},
 };
 use crate::sources::Head;
@@ -22,6 +23,10 @@ use crate::sources::Head;
 /// slow, a [`BlockingSource`](crate::sources::BlockingSource) makes it one that answers later.
 pub struct RedbSnapshot {
     head: Head,
+    tables: Guarded<Tables>,
+}
+
+struct Tables {
     accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8; 72]>,
     storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
     code: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
@@ -32,13 +37,13 @@ impl RedbSnapshot {
     pub(super) fn new(transaction: &ReadTransaction) -> Result<Self, StoreError> {
         let meta = transaction.open_table(META)?;
         let head = meta.get(HEAD)?.ok_or(StoreError::Empty)?;
-        Ok(Self {
-            head: decode_head(head.value())?,
+        let tables = Tables {
             accounts: transaction.open_table(ACCOUNTS)?,
             storage: transaction.open_table(STORAGE)?,
             code: transaction.open_table(CODE)?,
             hashes: transaction.open_table(BLOCK_HASHES)?,
-        })
+        };
+        Ok(Self { head: decode_head(head.value())?, tables: Guarded::new(tables) })
     }
 
     /// The block that it is the state of.
@@ -52,20 +57,22 @@ impl RedbSnapshot {
     ///
     /// What redb reports.
     pub fn digest(&self) -> Result<B256, StoreError> {
-        let mut hasher = Keccak256::new();
-        hasher.update(self.head.number.to_be_bytes());
-        hasher.update(self.head.hash);
-        for entry in self.accounts.range::<&[u8; 20]>(..)? {
-            let (address, account) = entry?;
-            hasher.update(address.value());
-            hasher.update(account.value());
-        }
-        for entry in self.storage.range::<&[u8; 52]>(..)? {
-            let (key, value) = entry?;
-            hasher.update(key.value());
-            hasher.update(value.value());
-        }
-        Ok(hasher.finalize())
+        self.tables.with(|tables| {
+            let mut hasher = Keccak256::new();
+            hasher.update(self.head.number.to_be_bytes());
+            hasher.update(self.head.hash);
+            for entry in tables.accounts.range::<&[u8; 20]>(..)? {
+                let (address, account) = entry?;
+                hasher.update(address.value());
+                hasher.update(account.value());
+            }
+            for entry in tables.storage.range::<&[u8; 52]>(..)? {
+                let (key, value) = entry?;
+                hasher.update(key.value());
+                hasher.update(value.value());
+            }
+            Ok(hasher.finalize())
+        })
     }
 
     /// All of it in memory, for state roots and tests.
@@ -74,37 +81,33 @@ impl RedbSnapshot {
     ///
     /// What redb reports, or code that is missing.
     pub fn load(&self) -> Result<MemorySource, StoreError> {
-        let mut memory = MemorySource::new();
-        for entry in self.accounts.range::<&[u8; 20]>(..)? {
-            let (address, account) = entry?;
-            let address = Address::from(*address.value());
-            let info = decode_account(account.value());
-            let code = self.code_by_hash_ref(info.code_hash)?;
-            let mut slots = Vec::new();
-            let (first, last) = (slot_key(address, U256::ZERO), slot_key(address, U256::MAX));
-            for entry in self.storage.range::<&[u8; 52]>(&first..=&last)? {
-                let (key, value) = entry?;
-                slots.push((U256::from_be_slice(&key.value()[20..]), U256::from_be_bytes(*value.value())));
+        self.tables.with(|tables| {
+            let mut memory = MemorySource::new();
+            for entry in tables.accounts.range::<&[u8; 20]>(..)? {
+                let (address, account) = entry?;
+                let address = Address::from(*address.value());
+                let info = decode_account(account.value());
+                let code = tables.code(info.code_hash)?;
+                let mut slots = Vec::new();
+                let (first, last) = (slot_key(address, U256::ZERO), slot_key(address, U256::MAX));
+                for entry in tables.storage.range::<&[u8; 52]>(&first..=&last)? {
+                    let (key, value) = entry?;
+                    slots
+                        .push((U256::from_be_slice(&key.value()[20..]), U256::from_be_bytes(*value.value())));
+                }
+                memory.insert_account(address, AccountInfo { code: Some(code), ..info }, slots);
             }
-            memory.insert_account(address, AccountInfo { code: Some(code), ..info }, slots);
-        }
-        for entry in self.hashes.range::<u64>(..)? {
-            let (number, hash) = entry?;
-            memory.insert_block_hash(number.value(), B256::from(*hash.value()));
-        }
-        Ok(memory)
+            for entry in tables.hashes.range::<u64>(..)? {
+                let (number, hash) = entry?;
+                memory.insert_block_hash(number.value(), B256::from(*hash.value()));
+            }
+            Ok(memory)
+        })
     }
 }
 
-impl DatabaseRef for RedbSnapshot {
-    type Error = StoreError;
-
-    fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, StoreError> {
-        let account = self.accounts.get(&address.0.0)?;
-        Ok(account.map(|account| decode_account(account.value())))
-    }
-
-    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, StoreError> {
+impl Tables {
+    fn code(&self, code_hash: B256) -> Result<Bytecode, StoreError> {
         if code_hash == KECCAK_EMPTY {
             return Ok(Bytecode::default());
         }
@@ -112,15 +115,34 @@ impl DatabaseRef for RedbSnapshot {
         let bytes = Bytes::copy_from_slice(code.value());
         Ok(Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes)))
     }
+}
+
+impl DatabaseRef for RedbSnapshot {
+    type Error = StoreError;
+
+    fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, StoreError> {
+        self.tables.with(|tables| {
+            let account = tables.accounts.get(&address.0.0)?;
+            Ok(account.map(|account| decode_account(account.value())))
+        })
+    }
+
+    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, StoreError> {
+        self.tables.with(|tables| tables.code(code_hash))
+    }
 
     fn storage_ref(&self, address: Address, index: U256) -> Result<U256, StoreError> {
-        let value = self.storage.get(&slot_key(address, index))?;
-        Ok(value.map(|value| U256::from_be_bytes(*value.value())).unwrap_or_default())
+        self.tables.with(|tables| {
+            let value = tables.storage.get(&slot_key(address, index))?;
+            Ok(value.map(|value| U256::from_be_bytes(*value.value())).unwrap_or_default())
+        })
     }
 
     fn block_hash_ref(&self, number: u64) -> Result<B256, StoreError> {
-        let hash = self.hashes.get(number)?.ok_or(StoreError::NoBlockHash(number))?;
-        Ok(B256::from(*hash.value()))
+        self.tables.with(|tables| {
+            let hash = tables.hashes.get(number)?.ok_or(StoreError::NoBlockHash(number))?;
+            Ok(B256::from(*hash.value()))
+        })
     }
 }
 
@@ -143,14 +165,11 @@ impl StateSource for RedbSnapshot {
 
     fn has_storage(&self, address: Address) -> Result<bool, SourceError> {
         let (first, last) = (slot_key(address, U256::ZERO), slot_key(address, U256::MAX));
-        let mut slots = self
-            .storage
-            .range::<&[u8; 52]>(&first..=&last)
-            .map_err(|error| SourceError::new(StoreError::from(error)))?;
-        match slots.next().transpose() {
-            Ok(slot) => Ok(slot.is_some()),
-            Err(error) => Err(SourceError::new(StoreError::from(error))),
-        }
+        let found = self.tables.with(|tables| {
+            let mut slots = tables.storage.range::<&[u8; 52]>(&first..=&last)?;
+            Ok(slots.next().transpose()?.is_some())
+        });
+        found.map_err(SourceError::new)
     }
 }
 

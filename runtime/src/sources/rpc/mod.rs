@@ -1,12 +1,19 @@
 //! State from a node, over JSON-RPC.
 
-use std::{fmt, future::IntoFuture, io, pin::Pin, time::Duration};
+mod batch;
+mod codes;
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use alloy_eips::BlockId;
-use alloy_json_rpc::{RpcError as JsonRpcError, RpcRecv};
+use alloy_json_rpc::RpcError as JsonRpcError;
 use alloy_primitives::{Bytes, U64};
 use alloy_provider::{DynProvider, Provider, RootProvider};
-use alloy_rpc_client::{BatchRequest, Waiter};
 use alloy_transport::{TransportError, TransportErrorKind, TransportResult};
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 use futures_util::future::join_all;
@@ -14,12 +21,13 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use revm::{
     bytecode::Bytecode,
-    primitives::{Address, B256, B256Map, U256},
+    primitives::{Address, B256, U256},
     state::AccountInfo,
 };
 use serde_json::Value;
 use tokio::{runtime::Handle, time};
 
+use self::{batch::Batch, codes::Codes};
 use super::{AsyncSource, Batched, Limits, ReadError};
 
 /// How a [`RpcSource`] asks.
@@ -59,8 +67,8 @@ pub enum RpcError {
         /// The last failure.
         cause: TransportError,
     },
-    /// Code is asked for by hash, which no node answers, before any account that has it.
-    #[error("no account with this code was read")]
+    /// Code is asked for by hash, which no node answers, before any account that has it, or 64 MiB of other code after it.
+    #[error("no account with this code was read lately")]
     UnknownCode,
 }
 
@@ -70,7 +78,8 @@ pub enum RpcError {
 /// account, `eth_getStorageAt` for a slot, `eth_getBlockByNumber` for a block's hash. What fails in a way that may pass (a
 /// connection that is cut, a time-out, an answer that is missing or garbled, the statuses 429 and 5xx) is asked for again
 /// with growing pauses, each key for itself: the rest of its batch does not wait for it. An answer of the wrong type, or an
-/// error that the node reports, is final.
+/// error that the node reports, is final. To a batch as a whole it may be one of its size: then half of it is tried, down to
+/// a single key, and batches are no larger from then on.
 ///
 /// An account without code, nonce and balance counts as one that does not exist, as nodes make no difference.
 pub struct RpcSource(Batched<Node>);
@@ -80,8 +89,10 @@ struct Node {
     provider: DynProvider,
     block: BlockId,
     settings: RpcSettings,
-    /// Code that came with accounts, by hash.
-    codes: Mutex<B256Map<Bytecode>>,
+    /// Code that came with accounts.
+    codes: Mutex<Codes>,
+    /// Keys in a batch, as far as the node takes them.
+    most: AtomicUsize,
 }
 
 impl RpcSource {
@@ -123,29 +134,46 @@ fn provide_cryptography() {
 
 impl Node {
     fn new(provider: DynProvider, block: BlockId, settings: RpcSettings) -> Self {
-        Self { provider, block, settings, codes: Mutex::default() }
+        Self { provider, block, settings, codes: Mutex::default(), most: AtomicUsize::new(usize::MAX) }
     }
 
-    /// One attempt: an answer for each key.
+    /// One attempt: an answer for each key. A batch that the node does not take is halved.
     async fn ask(&self, keys: &[Key]) -> Vec<Result<Answer, Failure>> {
+        let mut answers = Vec::with_capacity(keys.len());
+        while answers.len() < keys.len() {
+            // Relaxed, here and below: the node decides.
+            let most = self.most.load(Ordering::Relaxed);
+            let piece = &keys[answers.len()..];
+            let piece = &piece[..most.min(piece.len())];
+            let got = self.ask_together(piece).await;
+            let is_refused = got.iter().any(|answer| matches!(answer, Err(failure) if failure.is_refusal()));
+            if is_refused && piece.len() > 1 {
+                self.most.fetch_min(piece.len() / 2, Ordering::Relaxed);
+            } else {
+                answers.extend(got);
+            }
+        }
+        answers
+    }
+
+    /// The same of keys whose calls leave together.
+    async fn ask_together(&self, keys: &[Key]) -> Vec<Result<Answer, Failure>> {
         let client = self.provider.client();
         let attempt = async {
-            let mut batch = Batch { batch: BatchRequest::new(client), calls: 0 };
+            let mut batch = Batch::new(client);
             let calls: TransportResult<Vec<Call<'_>>> =
                 keys.iter().map(|key| self.call(*key, &mut batch)).collect();
             let calls = calls?;
-            if batch.calls > 0 {
-                batch.batch.into_future().await?;
-            }
+            batch.send().await?;
             Ok::<_, TransportError>(join_all(calls).await)
         };
         match time::timeout(self.settings.timeout, attempt).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(error)) => {
-                let final_ = !may_pass(&error, true);
+                let (last, refused) = (!may_pass(&error, true), is_refusal(&error));
                 let message = error.to_string();
                 let again = || TransportErrorKind::custom_str(&message);
-                let failed = |error| Failure::Node { cause: error, last: final_ };
+                let failed = |cause| Failure::Node { cause, last, refused };
                 let mut failures: Vec<_> = keys.iter().skip(1).map(|_| Err(failed(again()))).collect();
                 failures.push(Err(failed(error)));
                 failures
@@ -157,9 +185,9 @@ impl Node {
     fn call<'a>(&'a self, key: Key, batch: &mut Batch<'_>) -> TransportResult<Call<'a>> {
         Ok(match key {
             Key::Account(address) => {
-                let balance = batch.add::<_, U256>("eth_getBalance", &(address, self.block))?;
-                let nonce = batch.add::<_, U64>("eth_getTransactionCount", &(address, self.block))?;
-                let code = batch.add::<_, Bytes>("eth_getCode", &(address, self.block))?;
+                let balance = batch.add::<_, U256>("eth_getBalance", (address, self.block))?;
+                let nonce = batch.add::<_, U64>("eth_getTransactionCount", (address, self.block))?;
+                let code = batch.add::<_, Bytes>("eth_getCode", (address, self.block))?;
                 Box::pin(async move {
                     let (balance, nonce, code) = (balance.await?, nonce.await?.to::<u64>(), code.await?);
                     let code = Bytecode::new_raw_checked(code.clone())
@@ -167,17 +195,17 @@ impl Node {
                     let info =
                         AccountInfo { balance, nonce, ..AccountInfo::default() }.with_code(code.clone());
                     if !code.is_empty() {
-                        self.codes.lock().insert(info.code_hash, code);
+                        self.codes.lock().add(info.code_hash, code);
                     }
                     Ok(Answer::Account(Some(info).filter(|info| !info.is_empty())))
                 })
             }
             Key::Storage(address, slot) => {
-                let value = batch.add::<_, U256>("eth_getStorageAt", &(address, slot, self.block))?;
+                let value = batch.add::<_, U256>("eth_getStorageAt", (address, slot, self.block))?;
                 Box::pin(async move { Ok(Answer::Storage(value.await?)) })
             }
             Key::BlockHash(number) => {
-                let block = batch.add::<_, Value>("eth_getBlockByNumber", &(U64::from(number), false))?;
+                let block = batch.add::<_, Value>("eth_getBlockByNumber", (U64::from(number), false))?;
                 Box::pin(async move {
                     let block = block.await?;
                     let hash = block.get("hash").and_then(Value::as_str).unwrap_or_default();
@@ -187,7 +215,7 @@ impl Node {
                 })
             }
             Key::Code(hash) => {
-                let code = self.codes.lock().get(&hash).cloned();
+                let code = self.codes.lock().get(&hash);
                 Box::pin(async move { code.map(Answer::Code).ok_or(Failure::UnknownCode) })
             }
         })
@@ -201,33 +229,22 @@ use reqwest as _;
 /// What becomes of a key.
 type Call<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
 
-/// Calls that leave together.
-struct Batch<'a> {
-    batch: BatchRequest<'a>,
-    calls: usize,
-}
-
-impl Batch<'_> {
-    fn add<P: alloy_json_rpc::RpcSend, T: RpcRecv>(
-        &mut self,
-        method: &'static str,
-        params: &P,
-    ) -> TransportResult<Waiter<T>> {
-        self.calls += 1;
-        self.batch.add_call(method, params)
-    }
-}
-
 /// Why an attempt failed for a key.
 enum Failure {
-    Node { cause: TransportError, last: bool },
+    Node {
+        cause: TransportError,
+        /// Another attempt would not go better.
+        last: bool,
+        /// The batch was not taken.
+        refused: bool,
+    },
     TimedOut,
     UnknownCode,
 }
 
 impl From<TransportError> for Failure {
     fn from(cause: TransportError) -> Self {
-        Self::Node { last: !may_pass(&cause, false), cause }
+        Self::Node { last: !may_pass(&cause, false), refused: false, cause }
     }
 }
 
@@ -242,6 +259,15 @@ fn may_pass(error: &TransportError, whole: bool) -> bool {
         JsonRpcError::Transport(_) | JsonRpcError::NullResp => true,
         JsonRpcError::ErrorResp(error) => error.is_retry_err(),
         JsonRpcError::DeserError { .. } => whole,
+        _ => false,
+    }
+}
+
+/// Whether a batch was answered as a whole, in a way that another attempt does not change: it may be too large.
+fn is_refusal(error: &TransportError) -> bool {
+    match error {
+        JsonRpcError::Transport(TransportErrorKind::HttpError(error)) => error.status == 413,
+        error @ JsonRpcError::ErrorResp(_) => !may_pass(error, true),
         _ => false,
     }
 }
@@ -275,6 +301,10 @@ impl AsyncSource for Node {
 }
 
 impl Failure {
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Node { refused: true, .. })
+    }
+
     fn is_final(&self) -> bool {
         matches!(self, Self::Node { last: true, .. } | Self::UnknownCode)
     }
