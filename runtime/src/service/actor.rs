@@ -1,17 +1,20 @@
 //! The actor: one message at a time, on its own thread.
 
 use std::{
-    fmt,
+    any::Any,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorContext, Context, Handler, Message, Recipient, Supervised, prelude::SendError};
+use actix::{
+    Actor, ActorContext, Arbiter, Context, Handler, Message, Recipient, Supervised, prelude::SendError,
+};
 use counterpoint_actors::panic_message;
 
 use super::{Job, Output, ServiceError, Store};
-use crate::{Runtime, observe, sources::Head};
+use crate::{CancelToken, Runtime, observe, sources::Head};
 
 /// Executes a block on the state as it is, and changes nothing.
 #[derive(Debug)]
@@ -43,6 +46,20 @@ impl Message for Committed {
     type Result = ();
 }
 
+/// A block that was to be committed, and was not.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Failed {
+    /// The block.
+    pub block: Head,
+    /// Why not.
+    pub error: ServiceError,
+}
+
+impl Message for Failed {
+    type Result = ();
+}
+
 /// Has committed blocks sent there.
 pub struct Subscribe(pub Recipient<Committed>);
 
@@ -53,6 +70,19 @@ impl Message for Subscribe {
 impl fmt::Debug for Subscribe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Subscribe").finish()
+    }
+}
+
+/// Has blocks sent there that were not committed.
+pub struct SubscribeFailures(pub Recipient<Failed>);
+
+impl Message for SubscribeFailures {
+    type Result = ();
+}
+
+impl fmt::Debug for SubscribeFailures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SubscribeFailures").finish()
     }
 }
 
@@ -74,11 +104,11 @@ pub struct ServiceStatistics {
     pub transactions: u64,
     /// Gas that they used.
     pub gas_used: u64,
-    /// Jobs that came to nothing.
+    /// Jobs that were begun and came to nothing.
     pub failed: u64,
     /// How often the actor was started again.
     pub restarts: u64,
-    /// Committed blocks that a subscriber did not take.
+    /// Committed blocks and failures that a subscriber did not take.
     pub missed: u64,
     /// Time in execution.
     pub executing: Duration,
@@ -86,7 +116,7 @@ pub struct ServiceStatistics {
     pub committing: Duration,
 }
 
-/// Stops the service when it has done what came before.
+/// Stops the service and ends its thread when it has done what came before.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
 
@@ -98,19 +128,42 @@ impl Message for Stop {
 pub struct ExecutionService {
     runtime: Arc<Runtime>,
     store: Arc<dyn Store>,
+    /// Ends what is executed, and keeps from beginning what is not.
+    cancel: CancelToken,
     subscribers: Vec<Recipient<Committed>>,
+    failure_subscribers: Vec<Recipient<Failed>>,
     statistics: ServiceStatistics,
     stopped: bool,
+    /// Something panicked while the message was handled.
+    panicked: bool,
+}
+
+/// Sends it to all of them, forgets those that are gone, and counts those that do not take it.
+fn tell<M>(subscribers: &mut Vec<Recipient<M>>, missed: &mut u64, message: &M)
+where
+    M: Message<Result = ()> + Clone + Send,
+{
+    subscribers.retain(|subscriber| match subscriber.try_send(message.clone()) {
+        Ok(()) => true,
+        Err(SendError::Full(_)) => {
+            *missed += 1;
+            true
+        }
+        Err(SendError::Closed(_)) => false,
+    });
 }
 
 impl ExecutionService {
-    pub(super) fn new(runtime: Arc<Runtime>, store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(runtime: Arc<Runtime>, store: Arc<dyn Store>, cancel: CancelToken) -> Self {
         Self {
             runtime,
             store,
+            cancel,
             subscribers: Vec::new(),
+            failure_subscribers: Vec::new(),
             statistics: ServiceStatistics::default(),
             stopped: false,
+            panicked: false,
         }
     }
 
@@ -120,22 +173,28 @@ impl ExecutionService {
         context: &mut Context<Self>,
         work: impl FnOnce(&mut Self) -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
-        if self.stopped {
+        if self.stopped || self.cancel.is_cancelled() {
             return Err(ServiceError::Stopped);
         }
-        let done = catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or_else(|panic| {
+        let done =
+            catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or_else(|panic| Err(self.panicked(&*panic)));
+        if mem::take(&mut self.panicked) {
             context.stop();
-            Err(ServiceError::Panicked(panic_message(&*panic)))
-        });
+        }
         self.statistics.failed += u64::from(done.is_err());
         done
+    }
+
+    fn panicked(&mut self, panic: &(dyn Any + Send)) -> ServiceError {
+        self.panicked = true;
+        ServiceError::Panicked(panic_message(panic))
     }
 
     fn execute(&mut self, mut job: Job) -> Result<Output, ServiceError> {
         job.arrive();
         let begin = Instant::now();
         let source = self.store.state().map_err(ServiceError::Store)?;
-        let output = job.execute(&self.runtime, source);
+        let output = job.execute(&self.runtime, source, &self.cancel);
         self.statistics.executing += begin.elapsed();
         output
     }
@@ -146,12 +205,10 @@ impl ExecutionService {
         let (block, transactions) = (job.block, job.len());
         // Read from the store each time: it alone knows what is acknowledged.
         let head = self.store.head().map_err(ServiceError::Store)?;
-        if head.number.checked_add(1) != Some(block.number) {
-            return Err(ServiceError::NotNext { head, number: block.number });
-        }
+        job.follows(head)?;
         let output = Arc::new(self.execute(job)?);
         let begin = Instant::now();
-        self.store.commit(output.bundle(), block).map_err(ServiceError::Store)?;
+        self.commit_output(&output, block)?;
         let elapsed = begin.elapsed();
         observe::committed(elapsed, since.elapsed());
         self.statistics.committing += elapsed;
@@ -159,16 +216,24 @@ impl ExecutionService {
         self.statistics.transactions += transactions as u64;
         self.statistics.gas_used += output.gas_used();
         let committed = Committed { block, output };
-        let missed = &mut self.statistics.missed;
-        self.subscribers.retain(|subscriber| match subscriber.try_send(committed.clone()) {
-            Ok(()) => true,
-            Err(SendError::Full(_)) => {
-                *missed += 1;
-                true
-            }
-            Err(SendError::Closed(_)) => false,
-        });
+        tell(&mut self.subscribers, &mut self.statistics.missed, &committed);
         Ok(committed)
+    }
+
+    /// A store that fails or panics may have the block nevertheless: its head says so.
+    fn commit_output(&mut self, output: &Output, block: Head) -> Result<(), ServiceError> {
+        let store = Arc::clone(&self.store);
+        let done = catch_unwind(AssertUnwindSafe(|| store.commit(output.bundle(), block)));
+        let error = match done {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => ServiceError::Store(error),
+            Err(panic) => self.panicked(&*panic),
+        };
+        if store.head().is_ok_and(|head| head == block) {
+            tracing::warn!(number = block.number, %error, "the store failed after it had committed the block");
+            return Ok(());
+        }
+        Err(error)
     }
 }
 
@@ -195,7 +260,13 @@ impl Handler<Commit> for ExecutionService {
     type Result = Result<Committed, ServiceError>;
 
     fn handle(&mut self, Commit(job): Commit, context: &mut Context<Self>) -> Self::Result {
-        self.contain(context, |service| service.commit(job))
+        let block = job.block;
+        let done = self.contain(context, |service| service.commit(job));
+        if let Err(error) = &done {
+            let failed = Failed { block, error: error.clone() };
+            tell(&mut self.failure_subscribers, &mut self.statistics.missed, &failed);
+        }
+        done
     }
 }
 
@@ -204,6 +275,14 @@ impl Handler<Subscribe> for ExecutionService {
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Context<Self>) {
         self.subscribers.push(subscriber);
+    }
+}
+
+impl Handler<SubscribeFailures> for ExecutionService {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeFailures(subscriber): SubscribeFailures, _: &mut Context<Self>) {
+        self.failure_subscribers.push(subscriber);
     }
 }
 
@@ -220,7 +299,10 @@ impl Handler<Stop> for ExecutionService {
 
     fn handle(&mut self, _: Stop, _: &mut Context<Self>) {
         self.stopped = true;
-        self.subscribers.clear();
+        // It is the service's own. What is still in the mailbox is dropped with it, and whoever waits for that is told.
+        if let Some(arbiter) = Arbiter::try_current() {
+            arbiter.stop();
+        }
     }
 }
 

@@ -1,24 +1,21 @@
 //! What a service is given to do, and what comes out.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use counterpoint_state::StateSource;
 use revm::{
     context::{BlockEnv, CfgEnv, TxEnv},
     database::BundleState,
+    primitives::{B256, U256},
 };
 
-use super::ServiceError;
+use super::{ServiceError, places::Place};
+use crate::{Block, CancelToken, Control, Mode, Outcome, Runtime, sources::Head};
 #[cfg(feature = "ethereum")]
-use crate::ethereum::{self, ExecutedBlock, Ommer, Rules, WholeBlock};
-use crate::{Block, Mode, Outcome, Runtime, observe, sources::Head};
+use crate::{
+    ExecuteError,
+    ethereum::{self, BlockError, Engine, ExecutedBlock, Executions, Ommer, Rules, WholeBlock},
+};
 
 /// A block for a service, without the state, which the service has.
 #[derive(Clone)]
@@ -27,22 +24,9 @@ pub struct Job {
     pub block: Head,
     work: Work,
     check: Option<Check>,
-    /// Since it was handed to a service.
-    waiting: Option<Arc<Waiting>>,
-}
-
-/// A job's time in a service's mailbox, counted among those that wait until it is dropped.
-struct Waiting {
-    since: Instant,
-    jobs: Arc<AtomicUsize>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // Relaxed: a count.
-        let before = self.jobs.fetch_sub(1, Ordering::Relaxed);
-        observe::queued(before - 1);
-    }
+    deadline: Option<Instant>,
+    /// Where it waits, from when it was handed to a service.
+    place: Option<Arc<Place>>,
 }
 
 /// Says what is wrong with what came out, if anything is.
@@ -71,10 +55,10 @@ pub struct WholeJob {
     pub rules: Rules,
     /// Number, beneficiary, timestamp, gas limit, base fee and so on.
     pub env: BlockEnv,
-    /// The hash of the block before.
-    pub parent_hash: revm::primitives::B256,
+    /// The hash of the block before. Zero if it is not known: then it is not compared with the last block's.
+    pub parent_hash: B256,
     /// The root of the beacon block before, from Cancun on.
-    pub parent_beacon_block_root: Option<revm::primitives::B256>,
+    pub parent_beacon_block_root: Option<B256>,
     /// The ommers, whose miners are rewarded.
     pub ommers: Vec<Ommer>,
     /// What validators withdraw, from Shanghai on.
@@ -131,14 +115,15 @@ impl Job {
             block,
             work: Work::Transactions(Box::new(Transactions { env, cfg, transactions, mode })),
             check: None,
-            waiting: None,
+            deadline: None,
+            place: None,
         }
     }
 
     /// A whole block.
     #[cfg(feature = "ethereum")]
     pub fn whole(block: Head, whole: WholeJob) -> Self {
-        Self { block, work: Work::Whole(Box::new(whole)), check: None, waiting: None }
+        Self { block, work: Work::Whole(Box::new(whole)), check: None, deadline: None, place: None }
     }
 
     /// Has what comes out checked before it is committed, with the header say: an error is
@@ -148,18 +133,43 @@ impl Job {
         self
     }
 
-    /// It is handed to a service, for which so many wait.
-    pub(super) fn wait(mut self, jobs: &Arc<AtomicUsize>) -> Self {
-        // Relaxed: a count.
-        let before = jobs.fetch_add(1, Ordering::Relaxed);
-        observe::queued(before + 1);
-        self.waiting = Some(Arc::new(Waiting { since: Instant::now(), jobs: Arc::clone(jobs) }));
+    /// Gives it up with [`ExecuteError::DeadlineExceeded`](crate::ExecuteError::DeadlineExceeded) if its transactions
+    /// are not executed then, as [`Control::deadline`] does. What is around the transactions of a whole block reads from the
+    /// source on the service's thread, and is not ended.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// It is handed to a service.
+    pub(super) fn wait(mut self, place: Place) -> Self {
+        self.place = Some(Arc::new(place));
         self
     }
 
     /// The service comes to it. Since when it has waited; a job that was sent to the actor's own address, from now.
     pub(super) fn arrive(&mut self) -> Instant {
-        self.waiting.take().map_or_else(Instant::now, |waiting| waiting.since)
+        self.place.take().map_or_else(Instant::now, |place| place.since)
+    }
+
+    /// Whether it is the block after this one, as far as hashes are known.
+    pub(super) fn follows(&self, head: Head) -> Result<(), ServiceError> {
+        let number = self.block.number;
+        if head.number.checked_add(1) != Some(number) {
+            return Err(ServiceError::NotNext { head, number });
+        }
+        let (environment, parent) = match &self.work {
+            Work::Transactions(work) => (work.env.number, B256::ZERO),
+            #[cfg(feature = "ethereum")]
+            Work::Whole(whole) => (whole.env.number, whole.parent_hash),
+        };
+        if environment != U256::from(number) {
+            return Err(ServiceError::OtherNumber { number, environment });
+        }
+        if !parent.is_zero() && !head.hash.is_zero() && parent != head.hash {
+            return Err(ServiceError::OtherParent { head, parent });
+        }
+        Ok(())
     }
 
     /// How many transactions it has.
@@ -181,8 +191,14 @@ impl Job {
         self,
         runtime: &Runtime,
         source: Arc<dyn StateSource>,
+        cancel: &CancelToken,
     ) -> Result<Output, ServiceError> {
-        let output = self.work.execute(runtime, source)?;
+        let control = || {
+            let control = Control::new().cancel(cancel);
+            self.deadline.into_iter().fold(control, Control::deadline)
+        };
+        control().check()?;
+        let output = self.work.execute(&Controlled { runtime, control: &control }, source)?;
         match self.check.map(|check| check(&output)) {
             Some(Err(difference)) => Err(ServiceError::Rejected(difference)),
             _ => Ok(output),
@@ -190,13 +206,28 @@ impl Job {
     }
 }
 
+/// A runtime whose blocks can be stopped.
+struct Controlled<'a> {
+    runtime: &'a Runtime,
+    control: &'a dyn Fn() -> Control,
+}
+
+#[cfg(feature = "ethereum")]
+impl Engine for Controlled<'_> {
+    fn execute(&self, block: &Block) -> Result<Executions, ExecuteError> {
+        let outcome = self.runtime.execute_keeping(block, true, (self.control)())?;
+        Ok(Executions { transactions: outcome.transactions, states: outcome.states })
+    }
+}
+
 impl Work {
-    fn execute(self, runtime: &Runtime, source: Arc<dyn StateSource>) -> Result<Output, ServiceError> {
+    fn execute(self, engine: &Controlled<'_>, source: Arc<dyn StateSource>) -> Result<Output, ServiceError> {
         match self {
             Self::Transactions(work) => {
                 let Transactions { env, cfg, transactions, mode } = *work;
                 let block = Block { env, cfg, transactions, source, mode };
-                Ok(Output::Transactions(Box::new(runtime.execute(&block)?)))
+                let outcome = engine.runtime.execute_with(&block, (engine.control)())?;
+                Ok(Output::Transactions(Box::new(outcome)))
             }
             #[cfg(feature = "ethereum")]
             Self::Whole(whole) => {
@@ -212,8 +243,11 @@ impl Work {
                     source,
                     mode: whole.mode,
                 };
-                let executed = ethereum::execute(runtime, rules, &block, None);
-                let executed = executed.map_err(|error| ServiceError::Block(Arc::new(error)))?;
+                let executed = ethereum::execute(engine, rules, &block, None);
+                let executed = executed.map_err(|error| match error {
+                    BlockError::Execute(error) => ServiceError::Execute(error),
+                    error => ServiceError::Block(Arc::new(error)),
+                })?;
                 Ok(Output::Whole(Box::new(executed)))
             }
         }

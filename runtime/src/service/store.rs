@@ -63,7 +63,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Nothing of the block may be there then.
+    /// Nothing of the block may be there then. If all of it is, or this panics when it is, [`head`](Self::head) must say so: a
+    /// service takes the block for committed.
     fn commit(&self, changes: &BundleState, block: Head) -> Result<(), StoreFailure>;
 }
 
@@ -83,7 +84,20 @@ impl Store for crate::sources::redb::RedbStore {
     }
 }
 
+/// A [`MemoryStore`] takes no other block than the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("block {number} does not follow block {}, the last one", head.number)]
+#[non_exhaustive]
+pub struct NotNext {
+    /// The last block.
+    pub head: Head,
+    /// The block's number.
+    pub number: u64,
+}
+
 /// A store in memory: for tests, and for states that fit twice.
+///
+/// A block that does not follow the last one is refused with [`NotNext`].
 #[derive(Debug)]
 pub struct MemoryStore(Mutex<(Head, Arc<MemorySource>)>);
 
@@ -106,6 +120,9 @@ impl Store for MemoryStore {
     fn commit(&self, changes: &BundleState, block: Head) -> Result<(), StoreFailure> {
         let mut now = self.0.lock();
         let (head, state) = &mut *now;
+        if head.number.checked_add(1) != Some(block.number) {
+            return Err(StoreFailure::new(NotNext { head: *head, number: block.number }));
+        }
         // Copies it if somebody still reads the state before.
         let state = Arc::make_mut(state);
         state.apply(changes);

@@ -6,8 +6,9 @@
 //! that take one transaction at a time must answer before they see the next: on their own they execute it as
 //! `EthBlockExecutor` does. [`announce`](ParallelBlockExecutor::announce) says beforehand which ones will come. Then the
 //! first call executes all of them, and each call returns the result that is ready for it. What was executed ahead is
-//! dropped where the host does not keep to it: another transaction comes, one is not committed, or one does not fit into
-//! the block's gas. The announced ones after that are then executed again, together.
+//! dropped where the host does not keep to it: a result is not committed, something else is committed than the last result that
+//! was given out, or a transaction does not fit into the block's gas. The announced ones after that are then executed again,
+//! together. Where another transaction comes, the announcement is forgotten.
 //!
 //! Where what is asked for cannot be done in parallel, everything is left to `EthBlockExecutor`: with an inspector (any type
 //! but `NoOpInspector`), with precompiles at other addresses or with other ids than the hard fork's, and from Amsterdam on.
@@ -23,7 +24,7 @@ use alloy_evm::{
     EthEvm, EthEvmFactory, Evm, EvmEnv, EvmFactory, FromRecoveredTx, FromTxWithEncoded, RecoveredTx,
     block::{
         BlockExecutionError, BlockExecutionResult, BlockExecutor, BlockExecutorFactory, BlockValidationError,
-        ExecutableTx, ExecutableTxParts, GasOutput, StateDB,
+        CommitChanges, ExecutableTx, ExecutableTxParts, GasOutput, StateDB,
     },
     eth::{
         EthBlockExecutionCtx, EthBlockExecutor, EthBlockExecutorFactory, EthEvmContext, EthTxResult,
@@ -111,7 +112,7 @@ where
             changes: CacheState::default(),
             announced: VecDeque::new(),
             ready: VecDeque::new(),
-            uncommitted: false,
+            expected: None,
         }
     }
 }
@@ -135,8 +136,8 @@ where
     announced: VecDeque<(B256, TxEnv)>,
     /// The results of the first announced ones.
     ready: VecDeque<Result<(ExecutionResult, EvmState), InvalidTransaction>>,
-    /// A result that was ready was given out, and has to be committed before the next one.
-    uncommitted: bool,
+    /// The changes of the last result that was given out, which must be committed next: what is ready was executed on top.
+    expected: Option<EvmState>,
 }
 
 impl<DB, I, Spec, R> ParallelBlockExecutor<'_, DB, I, Spec, R>
@@ -155,8 +156,9 @@ where
         self
     }
 
-    /// Says which transactions will be executed next, one at a time, so that they can be executed together. The state must
-    /// not be changed meanwhile but by committing them.
+    /// Says which transactions will be executed next, one at a time, so that they can be executed together. Their results may
+    /// be committed or not, changed before that, and in any order. But until they have come, the state must be changed by
+    /// [`commit_transaction`](BlockExecutor::commit_transaction) alone, and the block's environment not at all.
     pub fn announce(&mut self, transactions: impl IntoIterator<Item = impl ExecutableTx<Self>>) {
         self.announced.extend(transactions.into_iter().map(|transaction| {
             let (env, recovered) = transaction.into_parts();
@@ -241,12 +243,12 @@ where
         Err(failure.into_error(hash))
     }
 
-    /// The result that is ready for this transaction, if it was announced.
+    /// The result that is ready for this transaction, if it was announced. If not, none is ready any more.
     fn take_ready(
         &mut self,
         transaction: &R::Transaction,
     ) -> Result<Option<(ExecutionResult, EvmState)>, BlockExecutionError> {
-        if mem::take(&mut self.uncommitted) {
+        if self.expected.take().is_some() {
             self.ready.clear();
         }
         let hash = transaction.trie_hash();
@@ -274,13 +276,29 @@ where
         }
         self.announced.pop_front();
         match self.ready.pop_front() {
-            Some(Ok(ready)) => {
-                self.uncommitted = true;
-                Ok(Some(ready))
-            }
+            Some(Ok(ready)) => Ok(Some(ready)),
             Some(Err(cause)) => Err(invalid::<DB>(cause, hash)),
             None => Ok(None),
         }
+    }
+
+    /// Executes a transaction, or has its result ready.
+    fn next(
+        &mut self,
+        tx: impl ExecutableTx<Self>,
+    ) -> Result<<Self as BlockExecutor>::Result, BlockExecutionError> {
+        let (env, recovered) = tx.into_parts();
+        match self.take_ready(recovered.tx())? {
+            Some((result, state)) => Ok(tx_result(recovered.tx(), result, state)),
+            None => self.inner.execute_transaction_without_commit((env, recovered)),
+        }
+    }
+
+    fn keep(&mut self, output: <Self as BlockExecutor>::Result) -> GasOutput {
+        if self.source.is_some() {
+            self.changes.apply_evm_state(output.result.state.clone(), |_, _| ());
+        }
+        self.inner.commit_transaction(output)
     }
 
     fn execute_batch(
@@ -339,6 +357,7 @@ where
     type Result = EthTxResult<HaltReason, <R::Transaction as TransactionEnvelope>::TxType>;
 
     fn apply_pre_execution_changes(&mut self) -> Result<(), BlockExecutionError> {
+        self.ready.clear();
         if self.source.is_none() {
             return self.inner.apply_pre_execution_changes();
         }
@@ -355,21 +374,32 @@ where
         &mut self,
         tx: impl ExecutableTx<Self>,
     ) -> Result<Self::Result, BlockExecutionError> {
-        let (env, recovered) = tx.into_parts();
-        match self.take_ready(recovered.tx())? {
-            Some((result, state)) => Ok(tx_result(recovered.tx(), result, state)),
-            None => self.inner.execute_transaction_without_commit((env, recovered)),
+        let output = self.next(tx)?;
+        // The host may commit another one, or change this one: only what it changes tells.
+        self.expected = (!self.ready.is_empty()).then(|| output.result.state.clone());
+        Ok(output)
+    }
+
+    /// As the trait's own, but knows without comparing that what is committed is what was given out.
+    fn execute_transaction_with_commit_condition(
+        &mut self,
+        tx: impl ExecutableTx<Self>,
+        f: impl FnOnce(&Self::Result) -> CommitChanges,
+    ) -> Result<Option<GasOutput>, BlockExecutionError> {
+        let output = self.next(tx)?;
+        let ready = mem::take(&mut self.ready);
+        if !f(&output).should_commit() {
+            return Ok(None);
         }
+        self.ready = ready;
+        Ok(Some(self.keep(output)))
     }
 
     fn commit_transaction(&mut self, output: Self::Result) -> GasOutput {
-        if !mem::take(&mut self.uncommitted) {
+        if self.expected.take().is_none_or(|expected| expected != output.result.state) {
             self.ready.clear();
         }
-        if self.source.is_some() {
-            self.changes.apply_evm_state(output.result.state.clone(), |_, _| ());
-        }
-        self.inner.commit_transaction(output)
+        self.keep(output)
     }
 
     fn finish(self) -> Result<(Self::Evm, BlockExecutionResult<R::Receipt>), BlockExecutionError> {
