@@ -1,6 +1,6 @@
 //! The state as of one commit.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use alloy_primitives::Keccak256;
 use counterpoint_state::{MemorySource, SourceError, StateSource};
@@ -26,6 +26,8 @@ pub struct RedbSnapshot {
     storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
     code: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     hashes: ReadOnlyTable<u64, &'static [u8; 32]>,
+    /// Hashes that the next block brings.
+    named: BTreeMap<u64, B256>,
 }
 
 impl RedbSnapshot {
@@ -38,7 +40,13 @@ impl RedbSnapshot {
             storage: transaction.open_table(STORAGE)?,
             code: transaction.open_table(CODE)?,
             hashes: transaction.open_table(BLOCK_HASHES)?,
+            named: BTreeMap::new(),
         })
+    }
+
+    /// Knows these blocks' hashes too.
+    pub(crate) fn name(&mut self, hashes: BTreeMap<u64, B256>) {
+        self.named = hashes;
     }
 
     /// The block that it is the state of.
@@ -90,7 +98,10 @@ impl RedbSnapshot {
         }
         for entry in self.hashes.range::<u64>(..)? {
             let (number, hash) = entry?;
-            memory.insert_block_hash(number.value(), B256::from(*hash.value()));
+            let hash = B256::from(*hash.value());
+            if !hash.is_zero() {
+                memory.insert_block_hash(number.value(), hash);
+            }
         }
         Ok(memory)
     }
@@ -119,8 +130,11 @@ impl DatabaseRef for RedbSnapshot {
     }
 
     fn block_hash_ref(&self, number: u64) -> Result<B256, StoreError> {
-        let hash = self.hashes.get(number)?.ok_or(StoreError::NoBlockHash(number))?;
-        Ok(B256::from(*hash.value()))
+        if let Some(hash) = self.named.get(&number) {
+            return Ok(*hash);
+        }
+        let hash = self.hashes.get(number)?.map(|hash| B256::from(*hash.value()));
+        hash.filter(|hash| !hash.is_zero()).ok_or(StoreError::NoBlockHash(number))
     }
 }
 
