@@ -148,6 +148,16 @@ impl Job {
         self
     }
 
+    /// The hash of the block before, where it does not say.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set_parent_hash(&mut self, hash: revm::primitives::B256) {
+        if let Work::Whole(whole) = &mut self.work
+            && whole.parent_hash.is_zero()
+        {
+            whole.parent_hash = hash;
+        }
+    }
+
     /// It is handed to a service, for which so many wait.
     pub(super) fn wait(mut self, jobs: &Arc<AtomicUsize>) -> Self {
         // Relaxed: a count.
