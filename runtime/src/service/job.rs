@@ -141,6 +141,16 @@ impl Job {
         self
     }
 
+    /// The hash of the block before, where it does not say.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set_parent_hash(&mut self, hash: revm::primitives::B256) {
+        if let Work::Whole(whole) = &mut self.work
+            && whole.parent_hash.is_zero()
+        {
+            whole.parent_hash = hash;
+        }
+    }
+
     /// It is handed to a service.
     pub(super) fn wait(mut self, place: Place) -> Self {
         self.place = Some(Arc::new(place));

@@ -1,10 +1,14 @@
 //! `counterpoint run`: blocks, executed and committed to a store one after the other.
 
+mod signals;
+
 use std::{
     io,
     net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
+    pin::pin,
+    slice,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -15,20 +19,19 @@ use clap::Args;
 use counterpoint::{
     Runtime,
     cli::{
-        chain::{self, ChainError, ChainOptions, Incoming},
+        chain::{self, ChainError, ChainOptions, Incoming, Ledger, OrderError, Refusal},
         forks::ForkName,
-        t8n,
+        t8n::{self, LeftOut},
     },
-    service::{Service, ServiceError, ServiceSettings},
-    sources::{
-        Head,
-        redb::{RedbStore, StoreError, read_genesis},
-    },
+    service::{self, Committed, Service, ServiceError, ServiceSettings},
+    sources::redb::{RedbStore, StoreError, read_genesis},
 };
+use futures_util::future::{self, Either};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use self::signals::Signals;
 use crate::{inputs, output::Output, replay::MOST_WORKERS};
 
 /// Blocks that are read ahead.
@@ -43,20 +46,21 @@ const COUNTS: [f64; 8] = [0.0, 1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
 /// Execute blocks in order on a store on disk, and commit each.
 ///
 /// Blocks that the store has are passed over, so that the same command goes on where it was stopped, whether by its end or by
-/// a crash. An empty store takes the state of a genesis file, or the one that comes with the first block. Exits with 0, or
-/// with 1 if a block is refused, 2 for bad usage or input, 3 if the store fails.
+/// a crash. An empty store takes the state of a genesis file, or the one that comes with the first block. SIGINT and SIGTERM
+/// end it after the block under way. Exits with 0, or with 1 if a block or a genesis is refused, 2 for bad usage or input, 3 if
+/// the store fails, 4 if standard output does, 130 or 143 after a signal.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The store's file. It is made if it is not there.
     #[arg(long, value_name = "FILE")]
     store: PathBuf,
 
-    /// What an empty store begins with: geth's genesis.json.
+    /// What an empty store begins with: geth's genesis.json. A store that began with another one is refused.
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
 
     /// Files of blocks, or folders of *.json and *.json.gz; `-` is standard input. Each holds one JSON object or several: a
-    /// block file's, or one with `env` and `txs` as for t8n.
+    /// block file's, or one with `env` and `txs` as for t8n, and `hash`, the block's own, if it is known.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -102,23 +106,26 @@ enum RunError {
     Start(String),
     #[error("metrics: {0}")]
     Metrics(#[from] BuildError),
-    #[error("the store is empty, and block {0} comes without a state: --genesis brings one")]
-    NoState(u64),
-    #[error("block {number} does not follow block {}, the last one of the store", head.number)]
-    Gap { head: Head, number: u64 },
-    #[error("block {number}: its parent is {parent}, and the store's last block is {}", head.hash)]
-    OtherChain { head: Head, number: u64, parent: revm::primitives::B256 },
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    #[error("block {number}: {cause}")]
+    Unfit { number: u64, cause: Refusal },
     #[error("block {number}: {cause}")]
     Refused { number: u64, cause: ServiceError },
-    #[error("standard output: {0}")]
+    #[error("standard output: {0}; what was committed is in the store")]
     Output(#[from] io::Error),
 }
 
 impl RunError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { cause: ServiceError::Store(_), .. } | Self::Store(_) => 3,
-            Self::Refused { .. } => 1,
+            Self::Refused { cause: ServiceError::Store(_), .. }
+            | Self::Store(_)
+            | Self::Order(OrderError::Store(_)) => 3,
+            Self::Refused { .. }
+            | Self::Unfit { .. }
+            | Self::Order(OrderError::OtherChain(_) | OrderError::OtherGenesis { .. }) => 1,
+            Self::Output(_) => 4,
             _ => 2,
         }
     }
@@ -130,7 +137,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     let done = start(arguments, &mut output);
     output.finish();
     match done {
-        Ok(()) => 0,
+        Ok(code) => code,
         Err(error) => {
             output.complain(&error);
             error.exit_code()
@@ -138,17 +145,31 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     }
 }
 
-fn start(arguments: &Arguments, output: &mut Output) -> Result<(), RunError> {
-    let (stdin, files): (Vec<PathBuf>, Vec<PathBuf>) =
-        arguments.paths.iter().cloned().partition(|path| path.as_os_str() == "-");
-    let files = inputs::collect(&files)?;
-    let genesis = arguments.genesis.as_deref().map(read_genesis).transpose()?;
-    let store = Arc::new(RedbStore::open(&arguments.store)?);
-    if let Some(genesis) = &genesis
-        && store.head()?.is_none()
-    {
-        store.import_genesis(genesis)?;
+/// Where blocks come from.
+enum Input {
+    File(PathBuf),
+    Stdin,
+}
+
+/// The files that the paths name, and standard input, in order.
+fn collect(paths: &[PathBuf]) -> Result<Vec<Input>, inputs::InputError> {
+    let mut all = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            all.push(Input::Stdin);
+        } else {
+            all.extend(inputs::collect(slice::from_ref(path))?.into_iter().map(Input::File));
+        }
     }
+    Ok(all)
+}
+
+fn start(arguments: &Arguments, output: &mut Output) -> Result<u8, RunError> {
+    // Before there are threads.
+    let signals = Signals::listen();
+    let inputs = collect(&arguments.paths)?;
+    let genesis = arguments.genesis.as_deref().map(read_genesis).transpose()?;
+    // Whatever may be refused comes before the store's file is made.
     if let Some(address) = arguments.metrics {
         // With a thread of its own, since no runtime runs here.
         PrometheusBuilder::new()
@@ -170,40 +191,53 @@ fn start(arguments: &Arguments, output: &mut Output) -> Result<(), RunError> {
     let runtime = Runtime::builder().workers(arguments.workers.map_or(cores, usize::from)).build();
     let runtime = Arc::new(runtime.map_err(|error| RunError::Start(error.to_string()))?);
 
+    let ledger = Ledger::new(RedbStore::open(&arguments.store)?);
+    if let Some(genesis) = &genesis {
+        ledger.begin_with(genesis)?;
+    }
+    let head = ledger.head()?.map(|head| head.number);
+    let ledger = Arc::new(ledger);
     let (sender, blocks) = mpsc::channel(AHEAD);
-    let stdin = !stdin.is_empty();
     // Not joined: where the command ends early, it may still wait for standard input.
     thread::Builder::new()
         .name("counterpoint-reader".to_owned())
-        .spawn(move || read_all(&files, stdin, &options, &sender))
+        .spawn(move || read_all(&inputs, &options, head, &sender))
         .map_err(|error| RunError::Start(error.to_string()))?;
 
     System::new().block_on(async {
-        let service = Service::start(runtime, Arc::clone(&store) as _, ServiceSettings::default())
+        let service = Service::start(runtime, Arc::clone(&ledger) as _, ServiceSettings::default())
             .map_err(|error| RunError::Start(error.to_string()))?;
-        let done = execute_all(&service, &store, blocks, arguments.json, output).await;
+        let done = execute_all(&service, &ledger, blocks, signals, arguments.json, output).await;
         service.stop().await;
         done
     })
 }
 
-type Read = Result<Incoming, ChainError>;
+type Read = Result<Incoming, RunError>;
 
-/// Reads the inputs one after the other, ahead of what executes them.
-fn read_all(files: &[PathBuf], stdin: bool, options: &ChainOptions, sender: &mpsc::Sender<Read>) {
-    // Nobody takes any more: the command is at its end.
-    let mut take = |incoming| sender.blocking_send(Ok(incoming)).is_ok();
-    let mut read = || {
-        for path in files {
-            chain::read_file(path, options, &mut take)?;
-        }
-        if stdin {
-            chain::read(io::stdin().lock(), Path::new("stdin"), options, &mut take)?;
-        }
-        Ok(())
+/// Reads the inputs one after the other, ahead of what executes them. Blocks after `head` are checked as well.
+fn read_all(inputs: &[Input], options: &ChainOptions, head: Option<u64>, sender: &mpsc::Sender<Read>) {
+    let mut take = |incoming: Incoming| {
+        let number = incoming.job.block.number;
+        let checked = if head.is_none_or(|head| number > head) { incoming.verify() } else { Ok(()) };
+        let unfit = checked.is_err();
+        let read = checked.map(|()| incoming).map_err(|cause| RunError::Unfit { number, cause });
+        // Nobody takes any more: the command is at its end.
+        sender.blocking_send(read).is_ok() && !unfit
     };
-    if let Err(error) = read() {
-        let _ = sender.blocking_send(Err(error));
+    let read = |input: &Input| match input {
+        Input::File(path) => chain::read_file(path, options, &mut take),
+        Input::Stdin => chain::read(io::stdin().lock(), Path::new("stdin"), options, &mut take),
+    };
+    for input in inputs.iter().map(read) {
+        match input {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                let _ = sender.blocking_send(Err(error.into()));
+                break;
+            }
+        }
     }
 }
 
@@ -212,60 +246,63 @@ struct Totals {
     passed_over: u64,
     blocks: u64,
     transactions: u64,
+    rejected: u64,
     gas: u64,
 }
 
+/// Executes what comes until there is no more, or a signal comes: the command's exit code.
 async fn execute_all(
     service: &Service,
-    store: &RedbStore,
+    ledger: &Ledger,
     mut blocks: mpsc::Receiver<Read>,
+    mut signals: Signals,
     json: bool,
     output: &mut Output,
-) -> Result<(), RunError> {
+) -> Result<u8, RunError> {
     let (begin, mut totals) = (Instant::now(), Totals::default());
-    while let Some(incoming) = blocks.recv().await {
-        let Incoming { job, before, parent_hash } = incoming?;
-        let number = job.block.number;
-        let head = match (store.head()?, before) {
-            (Some(head), _) => head,
-            (None, Some((state, head))) => {
-                store.import(&state, head)?;
-                head
-            }
-            (None, None) => return Err(RunError::NoState(number)),
+    let code = loop {
+        let read = match future::select(pin!(signals.wait()), pin!(blocks.recv())).await {
+            Either::Left((code, _)) => break code,
+            Either::Right((read, _)) => read,
         };
-        if number <= head.number {
+        let Some(incoming) = read else { break 0 };
+        let mut incoming = incoming?;
+        let number = incoming.job.block.number;
+        if !ledger.expect(&mut incoming)? {
             totals.passed_over += 1;
             continue;
         }
-        if number != head.number + 1 {
-            return Err(RunError::Gap { head, number });
-        }
-        if let Some(parent) = parent_hash.filter(|parent| *parent != head.hash && !head.hash.is_zero()) {
-            return Err(RunError::OtherChain { head, number, parent });
-        }
         output.begin(format_args!("block {number}"));
-        let (transactions, start) = (job.len(), Instant::now());
+        let (Incoming { job, places, .. }, start) = (incoming, Instant::now());
         let committed = service.commit(job).await.map_err(|cause| RunError::Refused { number, cause })?;
-        let time = start.elapsed();
+        let ms = milliseconds(start.elapsed());
+        let (transactions, left_out) = transactions(&committed, &places);
+        let gas_used = committed.output.gas_used();
         totals.blocks += 1;
         totals.transactions += transactions as u64;
-        totals.gas += committed.output.gas_used();
-        let gas_used = committed.output.gas_used();
+        totals.rejected += left_out.len() as u64;
+        totals.gas += gas_used;
         if json {
-            let ms = milliseconds(time);
-            let line = json!({ "block": number, "hash": committed.block.hash, "transactions": transactions, "gas_used": gas_used, "ms": ms });
-            output.line(line)?;
+            let hash = Some(committed.block.hash).filter(|hash| !hash.is_zero());
+            output.line(json!({
+                "block": number,
+                "hash": hash,
+                "transactions": transactions,
+                "rejected": left_out,
+                "gas_used": gas_used,
+                "ms": ms,
+            }))?;
         } else {
-            output.line(format_args!(
-                "{number}: {transactions} transactions, {gas_used} gas, {:.3} ms",
-                milliseconds(time)
-            ))?;
+            for LeftOut { index, error } in &left_out {
+                output.complain(format_args!("block {number}: transaction {index} is left out: {error}"));
+            }
+            output.line(format_args!("{number}: {transactions} transactions, {gas_used} gas, {ms:.3} ms"))?;
         }
         output.advance();
-    }
+    };
+    ledger.settle()?;
     let statistics = service.statistics().await.map_err(|cause| RunError::Start(cause.to_string()))?;
-    let Totals { passed_over, blocks, transactions, gas } = totals;
+    let Totals { passed_over, blocks, transactions, rejected, gas } = totals;
     let (total, executing, committing) = (
         milliseconds(begin.elapsed()),
         milliseconds(statistics.executing),
@@ -277,12 +314,13 @@ async fn execute_all(
             "blocks": blocks,
             "passed_over": passed_over,
             "transactions": transactions,
+            "rejected": rejected,
             "gas_used": gas,
             "ms": total,
             "executing_ms": executing,
             "committing_ms": committing,
             "restarts": statistics.restarts,
-            "head": store.head()?.map(|head| head.number),
+            "head": ledger.head()?.map(|head| head.number),
         }))?;
     } else {
         output.line(format_args!(
@@ -290,7 +328,20 @@ async fn execute_all(
              {executing:.0} ms executing and {committing:.0} ms committing"
         ))?;
     }
-    Ok(())
+    if code != 0 {
+        output.complain("stopped by a signal, after a whole block; the same command goes on from there");
+    }
+    Ok(code)
+}
+
+/// How many transactions the block has, and which it does not have.
+fn transactions(committed: &Committed, places: &t8n::Places) -> (usize, Vec<LeftOut>) {
+    match &*committed.output {
+        service::Output::Whole(executed) => {
+            (executed.transactions.iter().flatten().count(), places.left_out(executed))
+        }
+        _ => (0, Vec::new()),
+    }
 }
 
 fn milliseconds(time: Duration) -> f64 {

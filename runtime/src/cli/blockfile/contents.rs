@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use alloy_consensus::proofs::calculate_ommers_root;
 use alloy_rpc_types_eth::Withdrawal;
 use counterpoint_state::MemorySource;
 use revm::{
@@ -18,7 +19,7 @@ use super::{
     error::{FieldError, Place, Problem, Reason},
     fields::{Fields, FromHex},
     header::Header,
-    transaction,
+    signed, transaction,
 };
 use crate::ethereum::Ommer;
 
@@ -42,15 +43,17 @@ pub(super) fn parse(json: &[u8], number: &mut Option<u64>) -> Result<BlockFile, 
     let block = file.block.ok_or_else(|| missing("block"))?;
     let block = Fields::new(&block, Place::File, "block")?;
     let header = Header::parse(&block.clone())?;
-    let transactions = block.array("transactions")?.iter().enumerate();
-    let transactions: Vec<_> =
-        transactions.map(|(index, json)| transaction::parse(json, index)).collect::<Result<_, _>>()?;
+    let list = block.array("transactions")?;
+    let transactions: Vec<_> = (list.iter().enumerate())
+        .map(|(index, json)| transaction::parse(json, index))
+        .collect::<Result<_, _>>()?;
+    let signed = list.iter().zip(&transactions).enumerate();
+    let signed = signed.map(|(index, (json, transaction))| signed::parse(json, transaction, index));
+    let signed = signed.collect::<Result<Option<Vec<_>>, _>>()?;
     let withdrawals = block.json("withdrawals").map(|_| parse_withdrawals(&block)).transpose()?;
-    let ommer_hashes = match block.json("uncles") {
-        Some(_) => block.list::<B256>("uncles")?,
-        None => Vec::new(),
-    };
-    let ommers = file.ommers.as_ref().map(|list| parse_ommers(list, &ommer_hashes)).transpose()?;
+    let ommer_hashes = block.json("uncles").map(|_| block.list::<B256>("uncles")).transpose()?;
+    let hashes = ommer_hashes.as_deref().unwrap_or_default();
+    let ommers = file.ommers.as_ref().map(|list| parse_ommers(list, hashes)).transpose()?;
     if !file.has_state {
         return Err(missing("preState").into());
     }
@@ -61,26 +64,45 @@ pub(super) fn parse(json: &[u8], number: &mut Option<u64>) -> Result<BlockFile, 
             file.source.insert_block_hash(number, hash);
         }
     }
-    let (transactions, source) = (transactions.into(), Arc::new(file.source));
-    Ok(BlockFile { header, transactions, withdrawals, ommer_count: ommer_hashes.len(), ommers, source })
+    let (ommers, headers) = ommers.unzip();
+    let headers = match &ommer_hashes {
+        Some(hashes) if hashes.is_empty() => Some(Vec::new()),
+        _ => headers.flatten(),
+    };
+    Ok(BlockFile {
+        header,
+        transactions: transactions.into(),
+        signed: signed.map(Arc::from),
+        withdrawals,
+        ommer_count: hashes.len(),
+        ommers,
+        ommers_hash: headers.map(|headers| calculate_ommers_root(&headers)),
+        source: Arc::new(file.source),
+    })
 }
 
-/// The ommers whose hashes the block names, in that order.
-fn parse_ommers(list: &Value, hashes: &[B256]) -> Result<Vec<Ommer>, FieldError> {
+type Ommers = (Vec<Ommer>, Option<Vec<alloy_consensus::Header>>);
+
+/// The ommers whose hashes the block names, in that order, and their headers, if the file has all of each.
+fn parse_ommers(list: &Value, hashes: &[B256]) -> Result<Ommers, FieldError> {
     let object = serde_json::json!({ "ommers": list });
     let fields = Fields::new(&object, Place::File, "")?;
     let list = fields.array("ommers")?;
     if list.len() != hashes.len() {
         return Err(fields.error("ommers", Reason::Count { expected: hashes.len(), found: list.len() }));
     }
-    let parse = |(index, (json, expected)): (usize, (&Value, &B256))| {
+    let (mut ommers, mut headers) = (Vec::new(), Vec::new());
+    for (index, (json, expected)) in list.iter().zip(hashes).enumerate() {
         let fields = Fields::new(json, Place::Ommer(index), "ommers")?;
-        if let Some(hash) = fields.optional::<B256>("hash")?.filter(|hash| hash != expected) {
-            return Err(fields.error("hash", Reason::OtherHash { expected: *expected, found: hash }));
+        let header = Header::parse_ommer(&fields)?;
+        let hashes = [fields.optional("hash")?, header.as_ref().map(alloy_consensus::Header::hash_slow)];
+        if let Some(found) = hashes.into_iter().flatten().find(|hash| hash != expected) {
+            return Err(fields.error("hash", Reason::OtherHash { expected: *expected, found }));
         }
-        Ok(Ommer { beneficiary: fields.get("miner")?, number: fields.get("number")? })
-    };
-    list.iter().zip(hashes).enumerate().map(parse).collect()
+        ommers.push(Ommer { beneficiary: fields.get("miner")?, number: fields.get("number")? });
+        headers.push(header);
+    }
+    Ok((ommers, headers.into_iter().collect()))
 }
 
 fn parse_withdrawals(block: &Fields<'_>) -> Result<Vec<Withdrawal>, FieldError> {

@@ -153,6 +153,17 @@ pub enum Reason {
         /// How many bits there are for it.
         bits: usize,
     },
+    /// A signature for another chain.
+    #[error("signed for chain {signed}, and the transaction is for chain {named}")]
+    OtherChain {
+        /// The chain that the transaction names.
+        named: u64,
+        /// The chain in the signature.
+        signed: u64,
+    },
+    /// No signature has this.
+    #[error("{0}, which no signature has")]
+    Parity(u64),
     /// There is no such transaction type.
     #[error("unknown transaction type {0}")]
     TransactionType(u64),

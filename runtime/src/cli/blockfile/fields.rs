@@ -167,6 +167,15 @@ impl FromHex for Address {
     }
 }
 
+impl FromHex for bool {
+    fn from_hex(text: &str) -> Result<Self, Reason> {
+        match u64::from_hex(text)? {
+            parity @ (0 | 1) => Ok(parity == 1),
+            _ => Err(Reason::Overflow { value: excerpt(text), bits: 1 }),
+        }
+    }
+}
+
 impl FromHex for Bloom {
     fn from_hex(text: &str) -> Result<Self, Reason> {
         FixedBytes::from_hex(text).map(Self::from)

@@ -1,10 +1,10 @@
 //! The header fields that execution needs or that its results are checked against.
 
-use alloy_primitives::Bloom;
+use alloy_primitives::{B64, Bloom};
 use revm::{
     context::{BlockEnv, CfgEnv},
     context_interface::block::BlobExcessGasAndPrice,
-    primitives::{Address, B256, U256, hardfork::SpecId},
+    primitives::{Address, B256, Bytes, U256, hardfork::SpecId},
 };
 
 use super::{
@@ -47,12 +47,47 @@ pub struct Header {
     pub logs_bloom: Option<Bloom>,
     /// What the network says the receipts' root is.
     pub receipts_root: Option<B256>,
+    /// The hash of the ommers' headers.
+    pub ommers_hash: Option<B256>,
+    /// The root of the state after the block.
+    pub state_root: Option<B256>,
+    /// The transactions' root.
+    pub transactions_root: Option<B256>,
+    /// What the miner wrote.
+    pub extra_data: Option<Bytes>,
+    /// `nonce`: of the proof of work, zero since the merge.
+    pub nonce: Option<B64>,
+    /// The withdrawals' root, from Shanghai on.
+    pub withdrawals_root: Option<B256>,
+    /// What the network says the blobs used, in blob gas, from Cancun on.
+    pub blob_gas_used: Option<u64>,
+    /// The hash of the requests to the consensus layer, from Prague on.
+    pub requests_hash: Option<B256>,
 }
 
 impl Header {
     pub(super) fn parse(block: &Fields<'_>) -> Result<Self, FieldError> {
         let header = Self::parse_fields(block);
         header.map_err(|error| FieldError { place: Place::Header, ..error })
+    }
+
+    /// An ommer's header, if the file has all of it.
+    pub(super) fn parse_ommer(ommer: &Fields<'_>) -> Result<Option<alloy_consensus::Header>, FieldError> {
+        let needed = [
+            "number",
+            "timestamp",
+            "miner",
+            "gasLimit",
+            "difficulty",
+            "gasUsed",
+            "logsBloom",
+            "receiptsRoot",
+        ];
+        if needed.iter().any(|field| ommer.json(field).is_none()) {
+            return Ok(None);
+        }
+        // What came with later forks is part of it where it is there.
+        Ok(Self::parse_fields(ommer)?.complete(SpecId::FRONTIER))
     }
 
     fn parse_fields(block: &Fields<'_>) -> Result<Self, FieldError> {
@@ -77,6 +112,58 @@ impl Header {
             gas_used: block.optional("gasUsed")?,
             logs_bloom: block.optional("logsBloom")?,
             receipts_root: block.optional("receiptsRoot")?,
+            ommers_hash: block.optional("sha3Uncles")?,
+            state_root: block.optional("stateRoot")?,
+            transactions_root: block.optional("transactionsRoot")?,
+            extra_data: block.optional("extraData")?,
+            nonce: block.optional("nonce")?,
+            withdrawals_root: block.optional("withdrawalsRoot")?,
+            blob_gas_used: block.optional("blobGasUsed")?,
+            requests_hash: block.optional("requestsHash")?,
+        })
+    }
+
+    /// The header as the network has it; none where a field is missing that it has under this hard fork.
+    pub fn complete(&self, spec: SpecId) -> Option<alloy_consensus::Header> {
+        // Its header has a hash of access lists, which is not read.
+        if spec.is_enabled_in(SpecId::AMSTERDAM) {
+            return None;
+        }
+        let cancun = self.blob_gas_used.is_some()
+            && self.excess_blob_gas.is_some()
+            && self.parent_beacon_block_root.is_some();
+        let needed = [
+            (SpecId::LONDON, self.base_fee.is_some()),
+            (SpecId::SHANGHAI, self.withdrawals_root.is_some()),
+            (SpecId::CANCUN, cancun),
+            (SpecId::PRAGUE, self.requests_hash.is_some()),
+        ];
+        if needed.into_iter().any(|(fork, there)| spec.is_enabled_in(fork) && !there) {
+            return None;
+        }
+        Some(alloy_consensus::Header {
+            parent_hash: self.parent_hash?,
+            ommers_hash: self.ommers_hash?,
+            beneficiary: self.beneficiary,
+            state_root: self.state_root?,
+            transactions_root: self.transactions_root?,
+            receipts_root: self.receipts_root?,
+            logs_bloom: self.logs_bloom?,
+            difficulty: self.difficulty,
+            number: self.number,
+            gas_limit: self.gas_limit,
+            gas_used: self.gas_used?,
+            timestamp: self.timestamp,
+            extra_data: self.extra_data.clone()?,
+            mix_hash: self.mix_hash?,
+            nonce: self.nonce?,
+            base_fee_per_gas: self.base_fee,
+            withdrawals_root: self.withdrawals_root,
+            blob_gas_used: self.blob_gas_used,
+            excess_blob_gas: self.excess_blob_gas,
+            parent_beacon_block_root: self.parent_beacon_block_root,
+            requests_hash: self.requests_hash,
+            ..alloy_consensus::Header::default()
         })
     }
 

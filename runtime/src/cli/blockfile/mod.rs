@@ -4,12 +4,17 @@
 //! `preState` maps an address to `{balance, nonce, code, storage}` before the block; `blockHashes` maps the
 //! number of an ancestor to its hash. Numbers are `0x` hex quantities. A fourth one, `ommers`, may list the headers of the
 //! block's ommers, as `eth_getUncleByBlockHashAndIndex` gives them: before the merge their miners are rewarded.
+//!
+//! What the file says of itself is compared by [`BlockFile::verify`] and [`BlockFile::verify_results`], each as far as
+//! the file goes: what is missing is not checked.
 
 mod contents;
 mod error;
 mod fields;
 mod header;
+mod signed;
 mod transaction;
+mod verify;
 mod write;
 
 use std::{
@@ -19,21 +24,26 @@ use std::{
     sync::Arc,
 };
 
+use alloy_consensus::Transaction as _;
 use alloy_rpc_types_eth::Withdrawal;
 use counterpoint_state::MemorySource;
 use flate2::read::MultiGzDecoder;
 use revm::{
     context::{BlockEnv, CfgEnv, TxEnv},
-    primitives::hardfork::SpecId,
+    primitives::{B256, hardfork::SpecId},
 };
 
 pub use self::{
     error::{Error, FieldError, Place, Problem, Reason},
     header::Header,
+    verify::Mismatch,
     write::{HeaderResults, to_json},
 };
 use super::forks;
-use crate::{Block, Mode, ethereum::Ommer};
+use crate::{
+    Block, Mode,
+    ethereum::{Ommer, Transaction},
+};
 
 /// Every gzip member begins with these.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -48,12 +58,16 @@ pub struct BlockFile {
     pub header: Header,
     /// The block's transactions, in order.
     pub transactions: Arc<[TxEnv]>,
+    /// The same with their signatures, if the file has all of them.
+    pub signed: Option<Arc<[Transaction]>>,
     /// The block's withdrawals, where the fork has them.
     pub withdrawals: Option<Vec<Withdrawal>>,
     /// How many ommers the block has.
     pub ommer_count: usize,
     /// The ommers, if the file has their headers.
     pub ommers: Option<Vec<Ommer>>,
+    /// The hash of the ommers' headers, if there are none or the file has all of each.
+    pub ommers_hash: Option<B256>,
     /// The state before the block.
     pub source: Arc<MemorySource>,
 }
@@ -81,9 +95,11 @@ impl BlockFile {
         forks::mainnet(self.header.number, self.header.timestamp)
     }
 
-    /// The chain that the transactions name, mainnet if none does.
+    /// The chain that the transactions or their signatures name, mainnet if none does.
     pub fn chain_id(&self) -> u64 {
-        self.transactions.iter().find_map(|transaction| transaction.chain_id).unwrap_or(1)
+        let named = || self.transactions.iter().find_map(|transaction| transaction.chain_id);
+        let signed = || self.signed.as_deref()?.iter().find_map(|transaction| transaction.chain_id());
+        named().or_else(signed).unwrap_or(1)
     }
 
     /// The environment and configuration to execute the block with. It fails if the header lacks a field

@@ -74,10 +74,19 @@ fn parse_access_list(fields: &Fields<'_>) -> Result<AccessList, FieldError> {
     fields.objects("accessList")?.into_iter().map(item).collect::<Result<_, _>>().map(AccessList)
 }
 
-type EitherAuthorization = Either<SignedAuthorization, RecoveredAuthorization>;
+pub(super) type EitherAuthorization = Either<SignedAuthorization, RecoveredAuthorization>;
 
 /// Authorities are recovered here, once, as senders are recovered before execution.
 fn parse_authorizations(fields: &Fields<'_>) -> Result<Vec<EitherAuthorization>, FieldError> {
+    let recover = |authorization: EitherAuthorization| match authorization {
+        Either::Left(signed) => Either::Right(signed.into_recovered()),
+        recovered => recovered,
+    };
+    Ok(authorizations(fields)?.into_iter().map(recover).collect())
+}
+
+/// The authorizations as the file has them: signed, or with an authority.
+pub(super) fn authorizations(fields: &Fields<'_>) -> Result<Vec<EitherAuthorization>, FieldError> {
     let item = |item: Fields<'_>| {
         let inner = Authorization {
             chain_id: item.get("chainId")?,
@@ -94,7 +103,7 @@ fn parse_authorizations(fields: &Fields<'_>) -> Result<Vec<EitherAuthorization>,
         // Anything but 0 and 1 makes the authorization invalid, and so does 255.
         let parity = u8::try_from(parity).unwrap_or(u8::MAX);
         let signed = SignedAuthorization::new_unchecked(inner, parity, item.get("r")?, item.get("s")?);
-        Ok(Either::Right(signed.into_recovered()))
+        Ok(Either::Left(signed))
     };
     fields.objects("authorizationList")?.into_iter().map(item).collect()
 }

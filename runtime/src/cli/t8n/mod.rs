@@ -15,6 +15,7 @@ use revm::{
     context::TxEnv,
     primitives::{B256, U256},
 };
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     Mode,
-    ethereum::{Engine, Rules, StateTrie, Transaction, WholeBlock, environment, execute},
+    ethereum::{Engine, ExecutedBlock, Rules, StateTrie, Transaction, WholeBlock, environment, execute},
     service::WholeJob,
 };
 pub use error::T8nError;
@@ -144,6 +145,40 @@ pub struct NextBlock {
     pub block_hashes: BTreeMap<u64, B256>,
     /// The block. Transactions that cannot be read are left out already.
     pub job: WholeJob,
+    /// Where its transactions were listed.
+    pub places: Places,
+}
+
+/// A transaction that is not part of its block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Its place among those that were listed, from 0.
+    pub index: usize,
+    /// Why.
+    pub error: String,
+}
+
+/// Where the transactions of a block were listed.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Those that cannot be read.
+    pub unreadable: Vec<LeftOut>,
+    /// The places of the others, in order; those of a block that lists no others are not noted.
+    readable: Vec<usize>,
+}
+
+impl Places {
+    /// The transactions that are not part of the block, in order.
+    pub fn left_out(&self, executed: &ExecutedBlock) -> Vec<LeftOut> {
+        let outcomes = executed.transactions.iter().enumerate();
+        let invalid = outcomes.filter_map(|(index, outcome)| {
+            let error = rejection::describe(outcome.as_ref().err()?);
+            Some(LeftOut { index: self.readable.get(index).copied().unwrap_or(index), error })
+        });
+        let mut all: Vec<_> = self.unreadable.iter().cloned().chain(invalid).collect();
+        all.sort_unstable_by_key(|transaction| transaction.index);
+        all
+    }
 }
 
 /// Reads a block that is to be executed on a state that is there already.
@@ -156,6 +191,16 @@ pub fn next_block(env: Value, txs: Value, options: &Options) -> Result<NextBlock
     let rules = rules(options, &env)?;
     let header = env.header(&rules)?;
     let transactions = transactions::read(&rules, txs)?;
+    let (mut places, mut envs) = (Places::default(), Vec::new());
+    for (index, transaction) in transactions.into_iter().enumerate() {
+        match transaction {
+            Ok((_, env)) => {
+                places.readable.push(index);
+                envs.push(env);
+            }
+            Err(error) => places.unreadable.push(LeftOut { index, error }),
+        }
+    }
     let hashes = env.block_hashes.iter();
     let parent_hash = env.parent_hash(header.number);
     let job = WholeJob {
@@ -165,7 +210,7 @@ pub fn next_block(env: Value, txs: Value, options: &Options) -> Result<NextBlock
         ommers: env.ommers(header.number),
         withdrawals: env.withdrawals().filter(|_| rules.has(Fork::Shanghai)),
         reward: u128::try_from(options.reward).ok(),
-        transactions: transactions.into_iter().filter_map(|transaction| Some(transaction.ok()?.1)).collect(),
+        transactions: envs.into(),
         mode: Mode::Build,
         rules,
     };
@@ -174,6 +219,7 @@ pub fn next_block(env: Value, txs: Value, options: &Options) -> Result<NextBlock
         parent_hash,
         block_hashes: hashes.filter_map(|(number, hash)| Some((number.to_u64()?, *hash))).collect(),
         job,
+        places,
     })
 }
 

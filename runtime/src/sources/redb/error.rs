@@ -58,7 +58,7 @@ pub enum StoreError {
     /// An account's code is not there.
     #[error("no code with hash {0}")]
     NoCode(B256),
-    /// The hash of a block is not there.
+    /// The hash of a block is not there, or not known.
     #[error("no hash of block {0}")]
     NoBlockHash(u64),
     /// A genesis file cannot be read.

@@ -12,6 +12,7 @@ mod snapshot;
 mod tables;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -31,8 +32,8 @@ pub use genesis::{genesis_block, read_genesis};
 use guarded::{Guarded, guard};
 pub use snapshot::RedbSnapshot;
 use tables::{
-    ACCOUNTS, BLOCK_HASHES, CODE, FORMAT, HEAD, META, STORAGE, decode_head, encode_account, encode_head,
-    slot_key,
+    ACCOUNTS, BLOCK_HASHES, CODE, FIRST, FORMAT, HEAD, META, STORAGE, decode_head, encode_account,
+    encode_head, slot_key,
 };
 
 /// How many block hashes are kept: more than the EVM can ask for.
@@ -112,56 +113,48 @@ impl RedbStore {
         })
     }
 
-    /// Fills an empty store with a state: what it is after the block `head`.
+    /// The block whose state the store began with; none before an import, or where an older version made the store.
+    pub(crate) fn first(&self) -> Result<Option<Head>, StoreError> {
+        self.database.with(|database| {
+            let meta = database.begin_read()?.open_table(META)?;
+            let first = meta.get(FIRST)?;
+            first.map(|first| decode_head(first.value())).transpose()
+        })
+    }
+
+    /// Fills an empty store with a state: what it is after the block `head`. Its hash is zero if it is not known.
     ///
     /// # Errors
     ///
     /// A store that is not empty, or what redb reports. The store is empty still.
     pub fn import(&self, state: &MemorySource, head: Head) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let mut meta = transaction.open_table(META)?;
-            if let Some(found) = meta.get(HEAD)? {
-                return Err(StoreError::NotEmpty(decode_head(found.value())?));
-            }
-            meta.insert(HEAD, encode_head(head).as_slice())?;
-            let mut writer = Writer::new(transaction)?;
-            for (address, info, storage) in state.accounts() {
-                writer.set_account(*address, info)?;
-                for (slot, value) in storage {
-                    writer.set_slot(*address, *slot, *value)?;
-                }
-            }
-            let mut hashes = transaction.open_table(BLOCK_HASHES)?;
-            for (number, hash) in state.block_hashes() {
-                hashes.insert(number, &hash.0)?;
-            }
-            hashes.insert(head.number, &head.hash.0)?;
-            Ok(())
-        })
+        self.write(|transaction| import(transaction, state, head))
     }
 
-    /// Adds the block after the head: what it changed, and its hash. On disk when this returns.
+    /// Adds the block after the head: what it changed, and its hash, zero if that is not known. On disk when this returns.
     ///
     /// # Errors
     ///
     /// A block that is not the next one, an empty store, or what redb reports. Nothing of the block is in the store then,
     /// unless the commit itself failed: whether the block is there, [`head`](Self::head) tells.
     pub fn commit(&self, changes: &BundleState, block: Head) -> Result<(), StoreError> {
+        self.write(|transaction| append(transaction, &BTreeMap::new(), changes, block))
+    }
+
+    /// As [`commit`](Self::commit), together with the state to begin with, if the store is empty, and with the hashes of
+    /// blocks before.
+    pub(crate) fn commit_with(
+        &self,
+        first: Option<(&MemorySource, Head)>,
+        hashes: &BTreeMap<u64, B256>,
+        changes: &BundleState,
+        block: Head,
+    ) -> Result<(), StoreError> {
         self.write(|transaction| {
-            let mut meta = transaction.open_table(META)?;
-            let head = match meta.get(HEAD)? {
-                Some(head) => decode_head(head.value())?,
-                None => return Err(StoreError::Empty),
-            };
-            if head.number.checked_add(1) != Some(block.number) {
-                return Err(StoreError::NotNext { head, number: block.number });
+            if let Some((state, head)) = first {
+                import(transaction, state, head)?;
             }
-            meta.insert(HEAD, encode_head(block).as_slice())?;
-            Writer::new(transaction)?.apply(changes)?;
-            let mut hashes = transaction.open_table(BLOCK_HASHES)?;
-            hashes.insert(block.number, &block.hash.0)?;
-            hashes.retain_in(..block.number.saturating_sub(KEPT_HASHES), |_, _| false)?;
-            Ok(())
+            append(transaction, hashes, changes, block)
         })
     }
 
@@ -187,6 +180,53 @@ impl RedbStore {
             Ok(transaction.commit()?)
         })
     }
+}
+
+fn import(transaction: &WriteTransaction, state: &MemorySource, head: Head) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META)?;
+    if let Some(found) = meta.get(HEAD)? {
+        return Err(StoreError::NotEmpty(decode_head(found.value())?));
+    }
+    meta.insert(HEAD, encode_head(head).as_slice())?;
+    meta.insert(FIRST, encode_head(head).as_slice())?;
+    let mut writer = Writer::new(transaction)?;
+    for (address, info, storage) in state.accounts() {
+        writer.set_account(*address, info)?;
+        for (slot, value) in storage {
+            writer.set_slot(*address, *slot, *value)?;
+        }
+    }
+    let mut hashes = transaction.open_table(BLOCK_HASHES)?;
+    for (number, hash) in state.block_hashes() {
+        hashes.insert(number, &hash.0)?;
+    }
+    hashes.insert(head.number, &head.hash.0)?;
+    Ok(())
+}
+
+fn append(
+    transaction: &WriteTransaction,
+    before: &BTreeMap<u64, B256>,
+    changes: &BundleState,
+    block: Head,
+) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META)?;
+    let head = match meta.get(HEAD)? {
+        Some(head) => decode_head(head.value())?,
+        None => return Err(StoreError::Empty),
+    };
+    if head.number.checked_add(1) != Some(block.number) {
+        return Err(StoreError::NotNext { head, number: block.number });
+    }
+    meta.insert(HEAD, encode_head(block).as_slice())?;
+    Writer::new(transaction)?.apply(changes)?;
+    let mut hashes = transaction.open_table(BLOCK_HASHES)?;
+    for (number, hash) in before {
+        hashes.insert(number, &hash.0)?;
+    }
+    hashes.insert(block.number, &block.hash.0)?;
+    hashes.retain_in(..block.number.saturating_sub(KEPT_HASHES), |_, _| false)?;
+    Ok(())
 }
 
 /// The tables of the state, in a transaction that writes.

@@ -1,6 +1,6 @@
 //! The state as of one commit.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use alloy_primitives::Keccak256;
 use counterpoint_state::{MemorySource, SourceError, StateSource};
@@ -24,6 +24,8 @@ use crate::sources::Head;
 pub struct RedbSnapshot {
     head: Head,
     tables: Guarded<Tables>,
+    /// Hashes that the next block brings.
+    named: BTreeMap<u64, B256>,
 }
 
 struct Tables {
@@ -43,7 +45,12 @@ impl RedbSnapshot {
             code: transaction.open_table(CODE)?,
             hashes: transaction.open_table(BLOCK_HASHES)?,
         };
-        Ok(Self { head: decode_head(head.value())?, tables: Guarded::new(tables) })
+        Ok(Self { head: decode_head(head.value())?, tables: Guarded::new(tables), named: BTreeMap::new() })
+    }
+
+    /// Knows these blocks' hashes too.
+    pub(crate) fn name(&mut self, hashes: BTreeMap<u64, B256>) {
+        self.named = hashes;
     }
 
     /// The block that it is the state of.
@@ -99,7 +106,10 @@ impl RedbSnapshot {
             }
             for entry in tables.hashes.range::<u64>(..)? {
                 let (number, hash) = entry?;
-                memory.insert_block_hash(number.value(), B256::from(*hash.value()));
+                let hash = B256::from(*hash.value());
+                if !hash.is_zero() {
+                    memory.insert_block_hash(number.value(), hash);
+                }
             }
             Ok(memory)
         })
@@ -139,9 +149,12 @@ impl DatabaseRef for RedbSnapshot {
     }
 
     fn block_hash_ref(&self, number: u64) -> Result<B256, StoreError> {
+        if let Some(hash) = self.named.get(&number) {
+            return Ok(*hash);
+        }
         self.tables.with(|tables| {
-            let hash = tables.hashes.get(number)?.ok_or(StoreError::NoBlockHash(number))?;
-            Ok(B256::from(*hash.value()))
+            let hash = tables.hashes.get(number)?.map(|hash| B256::from(*hash.value()));
+            hash.filter(|hash| !hash.is_zero()).ok_or(StoreError::NoBlockHash(number))
         })
     }
 }

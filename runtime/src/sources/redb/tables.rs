@@ -15,7 +15,7 @@ pub(super) const ACCOUNTS: TableDefinition<'static, &[u8; 20], &[u8; 72]> = Tabl
 pub(super) const STORAGE: TableDefinition<'static, &[u8; 52], &[u8; 32]> = TableDefinition::new("storage");
 /// Hash -> code.
 pub(super) const CODE: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("code");
-/// Number -> hash.
+/// Number -> hash, zero where it is not known.
 pub(super) const BLOCK_HASHES: TableDefinition<'static, u64, &[u8; 32]> =
     TableDefinition::new("block hashes");
 /// What the store says of itself.
@@ -25,6 +25,8 @@ pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::
 pub(super) const FORMAT: &[u8] = b"counterpoint state 1";
 /// The key of the last block.
 pub(super) const HEAD: &str = "head";
+/// The key of the block that the store began with.
+pub(super) const FIRST: &str = "first";
 
 pub(super) fn slot_key(address: Address, slot: U256) -> [u8; 52] {
     let mut key = [0; 52];

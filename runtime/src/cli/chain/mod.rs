@@ -2,29 +2,33 @@
 //!
 //! A value is a block file's object (see [`blockfile`]), or that of a state transition: `env` and `txs` as
 //! for [`t8n`], `alloc` if the first one brings the state with it, and `hash`, the block's own, if it is known.
+//! What the values say of the blocks before is for the [`Ledger`] to compare.
+
+mod ledger;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use alloy_consensus::{EMPTY_ROOT_HASH, ReceiptEnvelope, TxReceipt, proofs::calculate_receipt_root};
 use alloy_hardforks::EthereumHardfork as Fork;
-use alloy_primitives::Bloom;
 use counterpoint_state::MemorySource;
 use revm::primitives::{B256, hardfork::SpecId};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
+pub use self::ledger::{Conflict, Ledger, OrderError};
 use super::{
-    blockfile::{self, BlockFile, Header},
+    blockfile::{self, BlockFile, Mismatch},
     forks::{self, ForkName},
-    t8n::{self, T8nError},
+    t8n::{self, LeftOut, Places, T8nError},
 };
 use crate::{
     Mode,
-    ethereum::{ExecutedBlock, Rules},
+    ethereum::Rules,
     service::{Job, Output, WholeJob},
     sources::Head,
 };
@@ -44,9 +48,43 @@ pub struct Incoming {
     /// What to execute.
     pub job: Job,
     /// The state before it, where it brings that with it.
-    pub before: Option<(MemorySource, Head)>,
-    /// The hash of the block before, where it is known.
-    pub parent_hash: Option<B256>,
+    pub before: Option<(Arc<MemorySource>, Head)>,
+    /// The hashes of blocks before it that it names, its parent's among them.
+    pub hashes: BTreeMap<u64, B256>,
+    /// Where its transactions were listed.
+    pub places: Arc<Places>,
+    /// What a block file says besides.
+    file: Option<Arc<(BlockFile, Rules)>>,
+}
+
+/// Why a block is not executed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It is not one block.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// A transaction that cannot be read, in a block that has a hash, and so lists none that are left out.
+    #[error("transaction {}: {}", .0.index, .0.error)]
+    Transaction(LeftOut),
+}
+
+impl Incoming {
+    /// Checks what can be checked before execution.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn verify(&self) -> Result<(), Refusal> {
+        if let Some(file) = &self.file {
+            let (file, rules) = &**file;
+            file.verify(rules)?;
+        }
+        match self.places.unreadable.first().filter(|_| !self.job.block.hash.is_zero()) {
+            Some(transaction) => Err(Refusal::Transaction(transaction.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why there is no block.
@@ -117,7 +155,8 @@ struct Transition {
     hash: Option<B256>,
 }
 
-/// Reads the blocks of a file, gzipped or plain, in order, and hands each to `take` until that says that it is enough.
+/// Reads the blocks of a file, gzipped or plain, in order, and hands each to `take` until that says that it is enough:
+/// whether more is wanted.
 ///
 /// # Errors
 ///
@@ -126,7 +165,7 @@ pub fn read_file(
     path: &Path,
     options: &ChainOptions,
     take: &mut dyn FnMut(Incoming) -> bool,
-) -> Result<(), ChainError> {
+) -> Result<bool, ChainError> {
     let bytes = fs::read(path).map_err(|cause| ChainError::Read { path: path.to_owned(), cause })?;
     let bytes = blockfile::unpack_at(bytes, path)?;
     read_values(serde_json::Deserializer::from_slice(&bytes).into_iter(), path, options, take)
@@ -142,7 +181,7 @@ pub fn read(
     name: &Path,
     options: &ChainOptions,
     take: &mut dyn FnMut(Incoming) -> bool,
-) -> Result<(), ChainError> {
+) -> Result<bool, ChainError> {
     read_values(serde_json::Deserializer::from_reader(stream).into_iter(), name, options, take)
 }
 
@@ -151,7 +190,7 @@ fn read_values(
     name: &Path,
     options: &ChainOptions,
     take: &mut dyn FnMut(Incoming) -> bool,
-) -> Result<(), ChainError> {
+) -> Result<bool, ChainError> {
     let json = |cause| ChainError::Json { path: name.to_owned(), cause };
     for value in values {
         let value = value.map_err(json)?;
@@ -166,23 +205,39 @@ fn read_values(
             Probe { block: None, env: None } => return Err(ChainError::Neither { path: name.to_owned() }),
         };
         if !take(incoming) {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn from_transition(transition: Transition, options: &ChainOptions) -> Result<Incoming, T8nError> {
-    let next = t8n::next_block(transition.env, transition.txs, &options.t8n)?;
-    let before = transition.alloc.map(t8n::accounts).transpose()?.map(|mut state| {
-        for (number, hash) in &next.block_hashes {
-            state.insert_block_hash(*number, *hash);
-        }
-        (state, Head { number: next.number.saturating_sub(1), hash: next.parent_hash })
-    });
-    let block = Head { number: next.number, hash: transition.hash.unwrap_or_default() };
-    let parent_hash = Some(next.parent_hash).filter(|hash| !hash.is_zero());
-    Ok(Incoming { job: Job::whole(block, next.job), before, parent_hash })
+    let mut next = t8n::next_block(transition.env, transition.txs, &options.t8n)?;
+    let before = Head { number: next.number.saturating_sub(1), hash: next.parent_hash };
+    let state = transition.alloc.map(t8n::accounts).transpose()?;
+    let hash = transition.hash.filter(|hash| !hash.is_zero());
+    if hash.is_some() {
+        // The hash is of a block with all of its transactions.
+        next.job.mode = Mode::Verify;
+    }
+    let hashes = named(next.number, next.parent_hash, next.block_hashes);
+    let block = Head { number: next.number, hash: hash.unwrap_or_default() };
+    Ok(Incoming {
+        job: Job::whole(block, next.job),
+        before: state.map(|state| (Arc::new(state), before)),
+        hashes,
+        places: Arc::new(next.places),
+        file: None,
+    })
+}
+
+/// The hashes of blocks before, without those that are zero, which no block has.
+fn named(number: u64, parent: B256, mut hashes: BTreeMap<u64, B256>) -> BTreeMap<u64, B256> {
+    if let Some(before) = number.checked_sub(1) {
+        hashes.insert(before, parent);
+    }
+    hashes.retain(|of, hash| *of < number && !hash.is_zero());
+    hashes
 }
 
 fn from_block_file(json: &str, name: &Path, options: &ChainOptions) -> Result<Incoming, ChainError> {
@@ -196,62 +251,47 @@ fn from_block_file(json: &str, name: &Path, options: &ChainOptions) -> Result<In
         rules.dao_block = Some(DAO_BLOCK);
     }
     let reward = rules.block_reward();
-    let ommers = match file.ommers {
-        Some(ommers) => ommers,
+    let ommers = match &file.ommers {
+        Some(ommers) => ommers.clone(),
         None if reward.is_some() && file.ommer_count > 0 => {
             return Err(ChainError::Ommers { path: name.to_owned(), number });
         }
         None => Vec::new(),
     };
-    let parent_hash = file.header.parent_hash;
+    let hashes: BTreeMap<u64, B256> = file.source.block_hashes().collect();
+    let before = number.saturating_sub(1);
+    let parent_hash = file.header.parent_hash.or_else(|| hashes.get(&before).copied()).unwrap_or_default();
     let whole = WholeJob {
-        rules,
+        rules: rules.clone(),
         env,
-        parent_hash: parent_hash.unwrap_or_default(),
+        parent_hash,
         parent_beacon_block_root: file.header.parent_beacon_block_root,
         ommers,
-        withdrawals: file.withdrawals,
+        withdrawals: file.withdrawals.clone(),
         reward,
-        transactions: file.transactions,
+        transactions: Arc::clone(&file.transactions),
         mode: Mode::Verify,
     };
-    let header = file.header.clone();
-    let block = Head { number, hash: file.header.hash.unwrap_or_default() };
-    let job = Job::whole(block, whole).check(move |output| check(&header, spec, output));
-    let before = Head { number: number.saturating_sub(1), hash: parent_hash.unwrap_or_default() };
-    Ok(Incoming { job, before: Some((MemorySource::clone(&file.source), before)), parent_hash })
+    let block = Head { number, hash: file.hash(spec).unwrap_or_default() };
+    let before = (Arc::clone(&file.source), Head { number: before, hash: parent_hash });
+    let file = Arc::new((file, rules));
+    let checked = Arc::clone(&file);
+    let check = move |output: &Output| {
+        let Output::Whole(block) = output else { return Err("not a whole block".to_owned()) };
+        let (file, rules) = &*checked;
+        file.verify_results(rules, block).map_err(|mismatch| mismatch.to_string())
+    };
+    Ok(Incoming {
+        job: Job::whole(block, whole).check(check),
+        before: Some(before),
+        hashes: named(number, parent_hash, hashes),
+        places: Arc::default(),
+        file: Some(file),
+    })
 }
 
 /// The block at which mainnet took ether from the DAO.
 const DAO_BLOCK: u64 = 1_920_000;
-
-/// Compares what came out with the header.
-fn check(header: &Header, spec: SpecId, output: &Output) -> Result<(), String> {
-    let Output::Whole(block) = output else { return Err("not a whole block".to_owned()) };
-    let ExecutedBlock { receipts, gas_used, .. } = &**block;
-    let mut differences = Vec::new();
-    let mut compare = |name: &str, expected: Option<String>, got: String| {
-        if let Some(expected) = expected.filter(|expected| *expected != got) {
-            differences.push(format!("{name} is {got}, not {expected} as the header says"));
-        }
-    };
-    compare("gas used", header.gas_used.map(|gas| gas.to_string()), gas_used.to_string());
-    let bloom = receipts.iter().map(TxReceipt::bloom).fold(Bloom::ZERO, |all, bloom| all | bloom);
-    compare("logs bloom", header.logs_bloom.map(|bloom| bloom.to_string()), bloom.to_string());
-    // Before Byzantium receipts hold state roots, which take the whole state's trie.
-    if spec.is_enabled_in(SpecId::BYZANTIUM) {
-        compare(
-            "receipts root",
-            header.receipts_root.map(|root| root.to_string()),
-            root(receipts).to_string(),
-        );
-    }
-    if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
-}
-
-fn root(receipts: &[ReceiptEnvelope]) -> B256 {
-    if receipts.is_empty() { EMPTY_ROOT_HASH } else { calculate_receipt_root(receipts) }
-}
 
 /// alloy's name for a fork.
 fn fork_of(spec: SpecId) -> Fork {
