@@ -4,8 +4,10 @@ mod batch;
 mod codes;
 
 use std::{
-    fmt, io,
+    fmt,
+    io,
     pin::Pin,
+    // Seam: a number that the batches go by.
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
