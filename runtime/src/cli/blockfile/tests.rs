@@ -2,7 +2,11 @@
 
 use std::io::Write;
 
-use alloy_primitives::Bloom;
+use alloy_consensus::{
+    SignableTransaction, Signed, TxEip1559, TxEip2930, TxEip4844, TxEip7702, TxLegacy,
+    proofs::calculate_transaction_root,
+};
+use alloy_primitives::{Bloom, Signature};
 use flate2::{Compression, write::GzEncoder};
 use revm::{
     context::{
@@ -26,7 +30,9 @@ use crate::{
         compare::first_difference,
         header::{self, HeaderChecks},
         sequential::execute_sequential,
+        signing,
     },
+    ethereum::Rules,
 };
 
 fn address(byte: u8) -> Address {
@@ -162,6 +168,81 @@ fn signed_authorizations_are_recovered() {
         .map(|authorization| authorization.as_ref().right().unwrap().authority())
         .collect();
     assert_eq!(authorities, expected);
+}
+
+#[test]
+fn signed_transactions_are_those_that_were_signed() {
+    let key = B256::repeat_byte(7);
+    let from = signing::address(&key).unwrap();
+    let to = address(2);
+    let inner = Authorization { chain_id: U256::from(1), address: address(9), nonce: 5 };
+    let authorization = SignedAuthorization::new_unchecked(inner, 1, U256::from(1), U256::from(6));
+    let access_list = transaction(2).access_list;
+    let value = U256::from(5);
+    fn sign<T: SignableTransaction<Signature>>(key: &B256, transaction: T) -> Transaction
+    where
+        Transaction: From<Signed<T>>,
+    {
+        let signature = signing::sign(key, &transaction.signature_hash()).unwrap();
+        transaction.into_signed(signature).into()
+    }
+    let call = TxKind::Call(to);
+    let signed = [
+        sign(&key, TxLegacy { chain_id: Some(1), nonce: 1, to: call, value, ..TxLegacy::default() }),
+        sign(&key, TxLegacy { nonce: 2, to: TxKind::Create, value, ..TxLegacy::default() }),
+        sign(
+            &key,
+            TxEip2930 { chain_id: 1, to: call, access_list: access_list.clone(), ..TxEip2930::default() },
+        ),
+        sign(&key, TxEip1559 { chain_id: 1, max_priority_fee_per_gas: 3, to: call, ..TxEip1559::default() }),
+        sign(
+            &key,
+            TxEip4844 {
+                chain_id: 1,
+                to,
+                max_fee_per_blob_gas: 17,
+                blob_versioned_hashes: vec![B256::repeat_byte(1); 2],
+                ..TxEip4844::default()
+            },
+        ),
+        sign(
+            &key,
+            TxEip7702 {
+                chain_id: 1,
+                to,
+                access_list,
+                authorization_list: vec![authorization],
+                ..TxEip7702::default()
+            },
+        ),
+    ];
+    let json = |transaction: &Transaction| {
+        let mut json = serde_json::to_value(transaction).unwrap();
+        json["from"] = json!(from);
+        json
+    };
+    let mut good = written(&[]);
+    good["block"]["transactions"] = signed.iter().map(json).collect();
+    good["block"]["transactionsRoot"] = json!(calculate_transaction_root(&signed));
+    good["block"]["parentHash"] = json!(B256::repeat_byte(0x99));
+    let rules = Rules::new(alloy_hardforks::EthereumHardfork::Prague, 1);
+    let file = read(&good).unwrap();
+    assert_eq!(file.signed.as_deref(), Some(&signed[..]));
+    assert_eq!(file.verify(&rules), Ok(()));
+
+    for index in 0..signed.len() {
+        let mut bad = good.clone();
+        bad["block"]["transactions"][index]["gas"] = json!("0x7");
+        let root = read(&bad).unwrap().verify(&rules);
+        assert!(matches!(root, Err(Mismatch::Header { field: "transactionsRoot", .. })), "{root:?}");
+        bad["block"]["transactionsRoot"] = Value::Null;
+        let sender = read(&bad).unwrap().verify(&rules);
+        assert!(matches!(sender, Err(Mismatch::Sender { index: at, .. }) if at == index), "{sender:?}");
+        bad["block"]["transactions"][index].as_object_mut().unwrap().remove("s");
+        assert_eq!(read(&bad).unwrap().signed, None);
+    }
+    let other = file.verify(&Rules { chain_id: 2, ..rules });
+    assert_eq!(other, Err(Mismatch::Chain { index: 0, signed: 1, chain: 2 }));
 }
 
 #[test]

@@ -114,6 +114,7 @@ impl RedbStore {
     }
 
     /// The block whose state the store began with; none before an import, or where an older version made the store.
+    #[cfg(feature = "cli")]
     pub(crate) fn first(&self) -> Result<Option<Head>, StoreError> {
         self.database.with(|database| {
             let meta = database.begin_read()?.open_table(META)?;
@@ -143,6 +144,7 @@ impl RedbStore {
 
     /// As [`commit`](Self::commit), together with the state to begin with, if the store is empty, and with the hashes of
     /// blocks before.
+    #[cfg(feature = "cli")]
     pub(crate) fn commit_with(
         &self,
         first: Option<(&MemorySource, Head)>,

@@ -49,6 +49,7 @@ impl RedbSnapshot {
     }
 
     /// Knows these blocks' hashes too.
+    #[cfg(feature = "cli")]
     pub(crate) fn name(&mut self, hashes: BTreeMap<u64, B256>) {
         self.named = hashes;
     }
