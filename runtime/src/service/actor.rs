@@ -1,9 +1,7 @@
 //! The actor: one message at a time, on its own thread.
 
 use std::{
-    any::Any,
     fmt, mem,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +9,7 @@ use std::{
 use actix::{
     Actor, ActorContext, Arbiter, Context, Handler, Message, Recipient, Supervised, prelude::SendError,
 };
-use counterpoint_actors::panic_message;
+use counterpoint_actors::contain;
 
 use super::{Job, Output, ServiceError, Store};
 use crate::{CancelToken, Runtime, observe, sources::Head};
@@ -176,8 +174,7 @@ impl ExecutionService {
         if self.stopped || self.cancel.is_cancelled() {
             return Err(ServiceError::Stopped);
         }
-        let done =
-            catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or_else(|panic| Err(self.panicked(&*panic)));
+        let done = contain(|| work(self)).unwrap_or_else(|message| Err(self.panicked(message)));
         if mem::take(&mut self.panicked) {
             context.stop();
         }
@@ -185,9 +182,9 @@ impl ExecutionService {
         done
     }
 
-    fn panicked(&mut self, panic: &(dyn Any + Send)) -> ServiceError {
+    fn panicked(&mut self, message: String) -> ServiceError {
         self.panicked = true;
-        ServiceError::Panicked(panic_message(panic))
+        ServiceError::Panicked(message)
     }
 
     fn execute(&mut self, mut job: Job) -> Result<Output, ServiceError> {
@@ -223,11 +220,11 @@ impl ExecutionService {
     /// A store that fails or panics may have the block nevertheless: its head says so.
     fn commit_output(&mut self, output: &Output, block: Head) -> Result<(), ServiceError> {
         let store = Arc::clone(&self.store);
-        let done = catch_unwind(AssertUnwindSafe(|| store.commit(output.bundle(), block)));
+        let done = contain(|| store.commit(output.bundle(), block));
         let error = match done {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => ServiceError::Store(error),
-            Err(panic) => self.panicked(&*panic),
+            Err(message) => self.panicked(message),
         };
         if store.head().is_ok_and(|head| head == block) {
             tracing::warn!(number = block.number, %error, "the store failed after it had committed the block");
