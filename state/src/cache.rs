@@ -125,11 +125,14 @@ where
         if row.entries(&guard).any(|(_, entry)| entry.key == key) || !self.make_room(size, moment, &guard) {
             return;
         }
+        // Counted before others can take it out. Relaxed: a count.
+        self.entries.fetch_add(1, Ordering::Relaxed);
         let used = AtomicU64::new(moment);
         let new = Owned::new(Entry { key, value, since: moment, used, size, watched: Watched::new() });
         if !self.place(row, new, moment, &guard) {
             // Relaxed: a budget, here and below. The entries are handed over by their places.
             self.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -203,6 +206,9 @@ where
     /// Reserves so many bytes. Where there are not enough, lets go what was not used at this moment: the oldest of each row, one
     /// row after the other.
     fn make_room(&self, size: usize, moment: u64, guard: &Guard) -> bool {
+        if size > self.budget {
+            return false;
+        }
         for _ in 0..=SWEEP + size / OVERHEAD {
             // Relaxed: a budget, and where to look.
             let reserved = self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
@@ -235,8 +241,8 @@ where
         let ordering = mutation!("cache-relaxed", Ordering::Relaxed, Ordering::Release);
         match place.compare_exchange(old, new, ordering, Ordering::Relaxed, guard) {
             Ok(_) => {
-                self.entries.fetch_add(1, Ordering::Relaxed);
                 if !old.is_null() {
+                    // Relaxed: a count.
                     self.evicted.fetch_add(1, Ordering::Relaxed);
                     self.retire(old, guard);
                 }
