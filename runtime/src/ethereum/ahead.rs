@@ -19,14 +19,10 @@ use counterpoint_actors::contain;
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 // Seam: a plain lock, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
-use revm::{
-    bytecode::Bytecode,
-    primitives::{Address, B256, U256},
-    state::AccountInfo,
-};
+use revm::primitives::{Address, U256};
 
 use super::{Rules, WholeBlock};
-use crate::sources::{unwrap_answer, wait_for};
+use crate::sources::{read_by, wait_for};
 
 /// Slots of the beacon roots (EIP-4788): times, and as many roots after them.
 const BEACON_ROOTS: u64 = 8_191;
@@ -174,25 +170,7 @@ impl DeferredSource for Ahead {
 
 /// At once: the thread that asks waits.
 impl StateSource for Ahead {
-    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
-        let key = Key::Account(address);
-        unwrap_answer!(Account, key, wait_for(self, key))
-    }
-
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
-        let key = Key::Storage(address, slot);
-        unwrap_answer!(Storage, key, wait_for(self, key))
-    }
-
-    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
-        let key = Key::Code(hash);
-        unwrap_answer!(Code, key, wait_for(self, key))
-    }
-
-    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
-        let key = Key::BlockHash(number);
-        unwrap_answer!(BlockHash, key, wait_for(self, key))
-    }
+    read_by!(wait_for);
 
     fn deferred(&self) -> Option<&dyn DeferredSource> {
         Some(self)

@@ -2,19 +2,14 @@
 
 use std::{fmt, future::Future, io, sync::Arc, time::Instant};
 
-use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
+use counterpoint_state::{DeferredSource, Key, Request, StateSource};
 // Seam: plain locks, held for a moment and outside of the protocols within a block.
 use parking_lot::Mutex;
-use revm::{
-    bytecode::Bytecode,
-    primitives::{Address, B256, U256},
-    state::AccountInfo,
-};
 use tokio::runtime::{self, Handle, Runtime};
 
 use super::{
     pending::{Pending, answer_all, close_all},
-    unwrap_answer, wait_for,
+    read_by, wait_for,
 };
 use crate::observe;
 
@@ -174,25 +169,7 @@ impl<S: AsyncSource> Drop for Lane<S> {
 
 /// At once: the thread that asks waits. It must not be one that drives the runtime.
 impl<S: AsyncSource> StateSource for Batched<S> {
-    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
-        let key = Key::Account(address);
-        unwrap_answer!(Account, key, wait_for(self, key))
-    }
-
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
-        let key = Key::Storage(address, slot);
-        unwrap_answer!(Storage, key, wait_for(self, key))
-    }
-
-    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
-        let key = Key::Code(hash);
-        unwrap_answer!(Code, key, wait_for(self, key))
-    }
-
-    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
-        let key = Key::BlockHash(number);
-        unwrap_answer!(BlockHash, key, wait_for(self, key))
-    }
+    read_by!(wait_for);
 
     fn deferred(&self) -> Option<&dyn DeferredSource> {
         Some(self)

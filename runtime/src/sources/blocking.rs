@@ -11,17 +11,12 @@ use counterpoint_actors::contain;
 use counterpoint_state::{Answer, DeferredSource, Key, Request, SourceError, StateSource};
 // Seam: a source's own threads and their queue, outside of blocks.
 use parking_lot::{Condvar, Mutex};
-use revm::{
-    bytecode::Bytecode,
-    database_interface::DatabaseRef,
-    primitives::{Address, B256, U256},
-    state::AccountInfo,
-};
+use revm::database_interface::DatabaseRef;
 
 use super::{
     ReadError, ask_database,
     pending::{Pending, answer_all, close_all},
-    unwrap_answer,
+    read_by,
 };
 use crate::observe;
 
@@ -128,25 +123,7 @@ impl<D: DatabaseRef + Send + Sync> DeferredSource for BlockingSource<D> {
 
 /// At once: on the thread that asks.
 impl<D: DatabaseRef + Send + Sync> StateSource for BlockingSource<D> {
-    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
-        let key = Key::Account(address);
-        unwrap_answer!(Account, key, self.shared.read(key))
-    }
-
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
-        let key = Key::Storage(address, slot);
-        unwrap_answer!(Storage, key, self.shared.read(key))
-    }
-
-    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
-        let key = Key::Code(hash);
-        unwrap_answer!(Code, key, self.shared.read(key))
-    }
-
-    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
-        let key = Key::BlockHash(number);
-        unwrap_answer!(BlockHash, key, self.shared.read(key))
-    }
+    read_by!(|source: &Self, key| source.shared.read(key));
 
     fn deferred(&self) -> Option<&dyn DeferredSource> {
         Some(self)

@@ -14,11 +14,10 @@ use parking_lot::RwLock;
 use revm::{
     bytecode::Bytecode,
     database::BundleState,
-    primitives::{Address, AddressSet, B256, U256},
-    state::AccountInfo,
+    primitives::{Address, AddressSet},
 };
 
-use super::{answer_known, ask_source, unwrap_answer, without_id};
+use super::{answer_known, ask_source, read_by, without_id};
 
 /// Values that were read or written lately, for the blocks that come.
 ///
@@ -220,25 +219,7 @@ impl DeferredSource for CachedSource {
 }
 
 impl StateSource for CachedSource {
-    fn account(&self, address: Address) -> Result<Option<AccountInfo>, SourceError> {
-        let key = Key::Account(address);
-        unwrap_answer!(Account, key, self.read(key))
-    }
-
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, SourceError> {
-        let key = Key::Storage(address, slot);
-        unwrap_answer!(Storage, key, self.read(key))
-    }
-
-    fn code(&self, hash: B256) -> Result<Bytecode, SourceError> {
-        let key = Key::Code(hash);
-        unwrap_answer!(Code, key, self.read(key))
-    }
-
-    fn block_hash(&self, number: u64) -> Result<B256, SourceError> {
-        let key = Key::BlockHash(number);
-        unwrap_answer!(BlockHash, key, self.read(key))
-    }
+    read_by!(Self::read);
 
     fn deferred(&self) -> Option<&dyn DeferredSource> {
         self.base.deferred().map(|_| self as _)

@@ -97,14 +97,59 @@ fn answer_known(requests: Vec<Request>, known: impl Fn(Key) -> Option<Answer>) -
     unknown
 }
 
-/// What [`StateSource`] answers, from an answer to the key of that kind.
-macro_rules! unwrap_answer {
-    ($kind:ident, $key:expr, $answer:expr) => {
-        match $answer? {
-            Answer::$kind(value) => Ok(value),
-            _ => Err(SourceError::new($crate::sources::ReadError::WrongAnswer { key: $key })),
+/// The reads of a [`StateSource`], by something that answers to keys.
+macro_rules! read_by {
+    ($read:expr) => {
+        fn account(
+            &self,
+            address: revm::primitives::Address,
+        ) -> Result<Option<revm::state::AccountInfo>, counterpoint_state::SourceError> {
+            let key = counterpoint_state::Key::Account(address);
+            match ($read)(self, key)? {
+                counterpoint_state::Answer::Account(value) => Ok(value),
+                _ => {
+                    Err(counterpoint_state::SourceError::new($crate::sources::ReadError::WrongAnswer { key }))
+                }
+            }
+        }
+
+        fn storage(
+            &self,
+            address: revm::primitives::Address,
+            slot: revm::primitives::U256,
+        ) -> Result<revm::primitives::U256, counterpoint_state::SourceError> {
+            let key = counterpoint_state::Key::Storage(address, slot);
+            match ($read)(self, key)? {
+                counterpoint_state::Answer::Storage(value) => Ok(value),
+                _ => {
+                    Err(counterpoint_state::SourceError::new($crate::sources::ReadError::WrongAnswer { key }))
+                }
+            }
+        }
+
+        fn code(
+            &self,
+            hash: revm::primitives::B256,
+        ) -> Result<revm::bytecode::Bytecode, counterpoint_state::SourceError> {
+            let key = counterpoint_state::Key::Code(hash);
+            match ($read)(self, key)? {
+                counterpoint_state::Answer::Code(value) => Ok(value),
+                _ => {
+                    Err(counterpoint_state::SourceError::new($crate::sources::ReadError::WrongAnswer { key }))
+                }
+            }
+        }
+
+        fn block_hash(&self, number: u64) -> Result<revm::primitives::B256, counterpoint_state::SourceError> {
+            let key = counterpoint_state::Key::BlockHash(number);
+            match ($read)(self, key)? {
+                counterpoint_state::Answer::BlockHash(value) => Ok(value),
+                _ => {
+                    Err(counterpoint_state::SourceError::new($crate::sources::ReadError::WrongAnswer { key }))
+                }
+            }
         }
     };
 }
 #[allow(unused_imports, reason = "which sources use it goes by the features")]
-pub(crate) use unwrap_answer;
+pub(crate) use read_by;
