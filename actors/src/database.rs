@@ -2,19 +2,21 @@
 
 use corosensei::Yielder;
 use counterpoint_state::{
-    Fields, Known, NotReady, Phase, Reader, SlotView, SourceError, StateSource, VersionWord, WaitWord,
+    AccountView, Fields, Known, NotReady, Phase, Reader, SlotView, SourceError, StateSource, VersionWord, WaitWord,
 };
 use revm::{
     bytecode::Bytecode,
     database_interface::{DBErrorMarker, Database},
     primitives::{Address, B256, KECCAK_EMPTY, U256},
-    state::{AccountId, AccountInfo},
+    state::{Account, AccountId, AccountInfo},
 };
 
 use crate::{
+    balances::Look,
     block::BlockState,
     chaos::Chaos,
     digests::Digests,
+    directory::Actor,
     evm::EvmDatabase,
     execution::{AccountRead, Execution, Hop, Stop},
     fiber::{Order, Request, on_worker_stack},
@@ -55,6 +57,10 @@ pub struct CellDatabase {
     /// The recipient that may be credited without being read, and whether it was.
     pub(crate) credited: Option<Address>,
     pub(crate) masked: bool,
+    /// Accounts may be read without their balances, see `balances.rs`.
+    pub(crate) leaves_unseen: bool,
+    /// An instruction that looks at balances is at work.
+    observes: bool,
 }
 
 /// A scout asks for so many keys that it does not wait for, before it ends and waits.
@@ -65,10 +71,12 @@ const GUESSES: u32 = 1_024;
 const AWAITED: u32 = 8;
 
 impl CellDatabase {
-    pub(crate) fn attach(&mut self, link: Link, credited: Option<Address>) {
+    pub(crate) fn attach(&mut self, link: Link, credited: Option<Address>, leaves_unseen: bool) {
         self.link = Some(link);
+        self.leaves_unseen = leaves_unseen;
         self.credited = credited;
         self.masked = false;
+        self.observes = false;
     }
 
     pub(crate) fn detach(&mut self) {
@@ -81,6 +89,12 @@ impl CellDatabase {
 
     pub(crate) fn block(&self) -> &BlockState {
         // SAFETY: `Executor::run` attaches pointers that stay valid until it detaches them.
+        unsafe { &*self.link().block }
+    }
+
+    /// The state of the block, for as long as the incarnation runs.
+    fn lasting_block(&self) -> &'static BlockState {
+        // SAFETY: the block outlives the run, see `Link`.
         unsafe { &*self.link().block }
     }
 
@@ -139,7 +153,7 @@ impl CellDatabase {
         Ok(())
     }
 
-    fn stop<T>(&mut self, why: Stop) -> Result<T, ReadError> {
+    pub(crate) fn stop<T>(&mut self, why: Stop) -> Result<T, ReadError> {
         let error = match &why {
             Stop::Source(error) => ReadError::Source(error.clone()),
             _ => ReadError::Stopped,
@@ -178,8 +192,7 @@ impl CellDatabase {
             Known::Failed(error) => self.stop(Stop::Source(error.0.clone())),
             Known::Asked(word) => self.park(Request::Load(word), |counters| &counters.source_waits),
             Known::Nothing => {
-                // SAFETY: the block outlives the run, see `Link`.
-                let block: &BlockState = unsafe { &*self.link().block };
+                let block = self.lasting_block();
                 let worker = self.worker();
                 block.ask_for(place, &worker);
                 if let Place::Slot { account, slot, .. } = place {
@@ -232,30 +245,67 @@ impl CellDatabase {
     fn read_account(&mut self, address: Address) -> Result<usize, ReadError> {
         self.check()?;
         let worker = self.worker();
+        let index = self.execution().index;
+        let block = self.block();
+        let is_caller = block.transaction(index).caller == address;
+        let actor = match is_caller {
+            true => block.sender(index, &worker),
+            false => block.actor(address, &worker),
+        };
+        let may_be_unseen = !is_caller && !self.observes && self.leaves_unseen;
+        // A recipient without code: the transaction depends on that alone.
+        if self.credited == Some(address)
+            && let Some(view) =
+                self.read_fields(actor, Fields::CODE, |view| view.code_hash == KECCAK_EMPTY)?
+        {
+            self.masked = true;
+            return Ok(self.note_account(actor, view, Fields::CODE));
+        }
+        // With nonce or code it is not empty, whatever its balance.
+        if may_be_unseen
+            && let Some(view) = self.read_fields(actor, Fields::BUT_BALANCE, |view| {
+                view.exists && (view.nonce != 0 || view.code_hash != KECCAK_EMPTY)
+            })?
+        {
+            return Ok(self.note_account(actor, view, Fields::BUT_BALANCE));
+        }
+        let view = self.read_fields(actor, Fields::ACCOUNT, |_| true)?.expect("anything will do");
+        Ok(self.note_account(actor, view, Fields::ACCOUNT))
+    }
+
+    fn note_account(
+        &mut self,
+        actor: &'static Actor<'static>,
+        view: AccountView<'static>,
+        fields: Fields,
+    ) -> usize {
+        let accounts = &mut self.execution().accounts;
+        accounts.push(AccountRead { actor, view, fields, least: U256::ZERO });
+        accounts.len() - 1
+    }
+
+    /// Reads these fields of an account, and registers that. `None`: what is there will not do, and is not relied upon.
+    pub(crate) fn read_fields(
+        &mut self,
+        actor: &'static Actor<'static>,
+        fields: Fields,
+        will_do: impl Fn(&AccountView<'static>) -> bool,
+    ) -> Result<Option<AccountView<'static>>, ReadError> {
         let (index, incarnation, registers, scouts) = {
             let execution = self.execution();
             let registers = !execution.on_final_state && !execution.scouts;
             (execution.index, execution.incarnation, registers, execution.scouts)
         };
-        let block = self.block();
-        let actor = if block.transaction(index).caller == address {
-            block.sender(index, &worker)
-        } else {
-            block.actor(address, &worker)
-        };
-        // A recipient without code: the transaction depends on that alone.
-        let mut masked = self.credited == Some(address);
         loop {
-            let fields = if masked { Fields::CODE } else { Fields::ACCOUNT };
             match actor.cells.view_of(index, fields, scouts) {
-                Ok(view) if masked && view.code_hash != KECCAK_EMPTY => masked = false,
+                Ok(view) if !will_do(&view) => return Ok(None),
                 Ok(view) => {
                     // What nobody has written or been misled by is left to the check at the frontier.
                     if registers && !(view.floor == 0 && actor.cells.is_quiet(fields)) {
                         let reader = Reader::new(index, incarnation, view.floor, fields);
                         actor.cells.readers.register(self.worker().arena.alloc(reader));
                         // The second look, see `counterpoint_state::readers`.
-                        let unchanged = actor.cells.is_unwritten()
+                        let unchanged = actor.cells.is_unwritten(fields)
                             || actor.cells.view_of(index, fields, false).is_ok_and(|second| {
                                 second.floor >= view.floor && second.agrees(&view, fields)
                             });
@@ -263,10 +313,7 @@ impl CellDatabase {
                             continue;
                         }
                     }
-                    self.masked |= masked;
-                    let accounts = &mut self.execution().accounts;
-                    accounts.push(AccountRead { actor, view, fields });
-                    return Ok(accounts.len() - 1);
+                    return Ok(Some(view));
                 }
                 Err(NotReady::Unloaded) => self.load(Place::Account(actor))?,
                 Err(NotReady::Blocked(version)) => self.wait(version, |counters| &counters.account_waits)?,
@@ -359,17 +406,16 @@ impl CellDatabase {
 }
 
 impl EvmDatabase for CellDatabase {
-    const HOPS: bool = true;
+    const IN_PARALLEL: bool = true;
 
     fn arrive(&mut self, hop: Hop) {
         let worker = self.worker();
         worker.counters.hops.increment();
-        let block: *const BlockState = self.block();
+        let block = self.lasting_block();
         let execution = self.execution();
         execution.hops.push(hop);
         if !execution.on_final_state && !execution.scouts {
-            // SAFETY: the block outlives the run, see `Link`.
-            let entered = execution.predict(unsafe { &*block }, hop, worker.arena);
+            let entered = execution.predict(block, hop, worker.arena);
             for _ in 0..entered {
                 worker.counters.predicted.increment();
             }
@@ -392,6 +438,14 @@ impl EvmDatabase for CellDatabase {
     fn is_wiped(&mut self, address: Address) -> bool {
         let execution = self.execution();
         execution.account(&address).is_some_and(|account| execution.accounts[account].view.wiped != 0)
+    }
+
+    fn look_at(&mut self, address: Address, account: &Account, look: Look) -> Result<Option<U256>, ReadError> {
+        self.look_at_balance(address, account, look)
+    }
+
+    fn observes(&mut self, observes: bool) {
+        self.observes = observes;
     }
 
     fn defers_fee(&mut self) -> bool {
@@ -420,7 +474,7 @@ impl Database for CellDatabase {
         }
         let account = self.read_account(address)?;
         let read = &self.execution().accounts[account];
-        let masked = !read.fields.contains(Fields::BALANCE);
+        let masked = read.fields == Fields::CODE;
         let mut info = read.view.info();
         if self.execution().scouts {
             let index = self.execution().index;

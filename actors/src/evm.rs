@@ -16,10 +16,11 @@ use revm::{
     },
     interpreter::{CreateInputs, FrameInput, interpreter::EthInterpreter, interpreter_action::FrameInit},
     primitives::{Address, KECCAK_EMPTY, U256, constants::CALL_STACK_LIMIT, hardfork::SpecId},
-    state::{AccountInfo, EvmState},
+    state::{Account, AccountInfo, EvmState},
 };
 
 use crate::{
+    balances::{Look, observing},
     database::ReadError,
     digests::{Digests, remembering},
     execution::Hop,
@@ -32,8 +33,9 @@ use crate::{
 /// The databases that the EVM runs on: cells where transactions run in parallel, the changeset where they run one
 /// after the other.
 pub(crate) trait EvmDatabase: Database<Error = ReadError> {
-    /// Whether anybody wants to know where frames start and end.
-    const HOPS: bool;
+    /// Whether transactions run in parallel on it: then it wants to know where frames start and end, and need not know what
+    /// accounts hold whose balance nothing looks at.
+    const IN_PARALLEL: bool;
 
     /// A frame starts.
     fn arrive(&mut self, hop: Hop);
@@ -50,6 +52,13 @@ pub(crate) trait EvmDatabase: Database<Error = ReadError> {
     /// Whether the block has created, destroyed or removed an account that was read, with its storage.
     fn is_wiped(&mut self, address: Address) -> bool;
 
+    /// Something looks at the balance of an account of the journal. Returns what that has to be raised by, in wei, modulo
+    /// 2^256, if it was not read so far.
+    fn look_at(&mut self, address: Address, account: &Account, look: Look) -> Result<Option<U256>, ReadError>;
+
+    /// An instruction begins that looks at the balances of the accounts that it loads, or ends.
+    fn observes(&mut self, observes: bool);
+
     /// Whether the fee may be added later, without a look at the beneficiary.
     fn defers_fee(&mut self) -> bool;
 
@@ -60,6 +69,12 @@ pub(crate) trait EvmDatabase: Database<Error = ReadError> {
 pub(crate) type ActorContext<D> = Context<BlockEnv, &'static TxEnv, CfgEnv, D, Journal<D>, ()>;
 pub(crate) type Instructions<D> = EthInstructions<EthInterpreter, ActorContext<D>>;
 type InnerEvm<D> = Evm<ActorContext<D>, (), Instructions<D>, WorkerPrecompiles, EthFrame<EthInterpreter>>;
+
+/// revm's, but for those that know more or say more.
+fn instructions<D: EvmDatabase>(spec: SpecId) -> Instructions<D> {
+    let instructions = remembering(EthInstructions::new_mainnet_with_spec(spec));
+    if D::IN_PARALLEL { observing(instructions) } else { instructions }
+}
 
 /// What stands in for a transaction while there is none.
 static NO_TRANSACTION: LazyLock<TxEnv> = LazyLock::new(TxEnv::default);
@@ -83,7 +98,7 @@ impl<D: EvmDatabase> ActorEvm<D> {
         let evm = Evm {
             ctx,
             inspector: (),
-            instruction: remembering(EthInstructions::new_mainnet_with_spec(spec)),
+            instruction: instructions(spec),
             precompiles: WorkerPrecompiles::new(spec),
             frame_stack: FrameStack::new_prealloc(8),
         };
@@ -94,7 +109,7 @@ impl<D: EvmDatabase> ActorEvm<D> {
     pub(crate) fn configure(&mut self, env: &BlockEnv, cfg: &CfgEnv) {
         let evm = &mut self.0;
         if evm.ctx.cfg.spec != cfg.spec {
-            evm.instruction = remembering(EthInstructions::new_mainnet_with_spec(cfg.spec));
+            evm.instruction = instructions(cfg.spec);
         }
         self.1 = Transfers::new(cfg);
         evm.ctx.block = env.clone();
@@ -162,7 +177,7 @@ impl<D: EvmDatabase> ActorEvm<D> {
         let FrameInput::Call(inputs) = &init.frame_input else { return };
         let ctx = &mut self.0.ctx;
         let mut selector = Selector::default();
-        if D::HOPS {
+        if D::IN_PARALLEL {
             let bytes = inputs.input.as_bytes(&*ctx);
             let length = bytes.len().min(4);
             selector[..length].copy_from_slice(&bytes[..length]);

@@ -26,6 +26,9 @@ pub(crate) struct AccountRead {
     pub(crate) view: AccountView<'static>,
     /// What of it the incarnation depends on.
     pub(crate) fields: Fields,
+    /// Of one whose balance was not read (see `balances.rs`), which is what it is assumed to be in `view`: the least that it has
+    /// to be for what was paid, in wei.
+    pub(crate) least: U256,
 }
 
 /// A slot that the incarnation read, and what it saw.
@@ -75,6 +78,16 @@ pub struct Credit {
     pub(crate) entry: Option<&'static Entry<'static, U256>>,
 }
 
+/// What an account has more or less after a transaction that did not look at its balance.
+#[derive(Clone, Copy)]
+pub(crate) struct Moved {
+    pub(crate) actor: &'static Actor<'static>,
+    /// In wei, modulo 2^256.
+    pub(crate) delta: U256,
+    /// Where it was published.
+    pub(crate) entry: &'static Entry<'static, U256>,
+}
+
 /// How an incarnation ended.
 #[derive(Debug)]
 pub enum End {
@@ -92,6 +105,8 @@ pub enum End {
     Failed(String),
     /// Something panicked.
     Panicked(String),
+    /// Amounts are too large for balances that were not read: it has to be executed exactly.
+    Inexact,
     /// It had read something too early.
     Doomed,
     /// It would have had to wait, and had no fiber to do it in.
@@ -130,7 +145,7 @@ pub struct Execution {
     pub(crate) incarnation: u32,
     /// Everything below is final: reads need no registration, and no later check.
     pub(crate) on_final_state: bool,
-    /// Credits are not deferred: they overflowed.
+    /// Credits are not deferred, and every balance is read: they overflowed, or might.
     pub(crate) exact: bool,
     /// Only finds out what the transaction reads, to have the source asked for it early: nothing that it sees is
     /// relied upon, and nothing comes of it.
@@ -150,6 +165,8 @@ pub struct Execution {
     pub(crate) hops: Vec<Hop>,
     pub(crate) predicted: Vec<Predicted>,
     pub(crate) fee: Option<U256>,
+    /// The balances that it has changed without having read them, once it is published.
+    pub(crate) moved: Vec<Moved>,
     /// What it changed, for who commits it.
     pub(crate) changes: Changes,
     /// An empty list for the next publication, to spare an allocation.
@@ -166,6 +183,7 @@ pub(crate) enum Stop {
     Doomed,
     MustWait,
     Cancelled,
+    Inexact,
     Source(SourceError),
     /// Chaos: a resumption went wrong.
     Misplaced,
@@ -177,6 +195,7 @@ impl Execution {
         Some(match self.stopped.take()? {
             Stop::Doomed => End::Doomed,
             Stop::MustWait => End::MustWait,
+            Stop::Inexact => End::Inexact,
             Stop::Cancelled | Stop::Misplaced => End::Cancelled,
             Stop::Source(error) => End::Source(error),
         })
@@ -200,6 +219,7 @@ impl Execution {
             hops: Vec::new(),
             predicted: Vec::new(),
             fee: None,
+            moved: Vec::new(),
             changes: Changes::default(),
             spare: Vec::new(),
             stopped: None,
@@ -250,6 +270,7 @@ impl Execution {
         self.slots.clear();
         self.hops.clear();
         self.predicted.clear();
+        self.moved.clear();
         self.changes.clear();
         self.fee = None;
         self.guessed = None;
@@ -288,11 +309,17 @@ impl Execution {
 
     /// An account of revm's journal as it was read.
     pub(crate) fn read_of(&self, address: &Address, account: &Account) -> Option<&AccountRead> {
+        self.position_of(address, account).map(|position| &self.accounts[position])
+    }
+
+    /// Its position among the accounts that were read.
+    pub(crate) fn position_of(&self, address: &Address, account: &Account) -> Option<usize> {
         // Its id is a position, if it was read here.
-        let known = account.info.account_id.and_then(|id| self.accounts.get(id.get()));
-        known
-            .filter(|read| read.actor.address == *address)
-            .or_else(|| self.account(address).map(|position| &self.accounts[position]))
+        let known = account.info.account_id.map(|id| id.get());
+        let is_it = |position: &usize| {
+            self.accounts.get(*position).is_some_and(|read| read.actor.address == *address)
+        };
+        known.filter(is_it).or_else(|| self.account(address))
     }
 
     /// Keeps what revm's journal says that it changed, in the form in which it is committed.
@@ -323,7 +350,7 @@ impl Execution {
     pub fn still_valid(&self) -> bool {
         for read in &self.accounts {
             match read.actor.cells.view_of(self.index, read.fields, false) {
-                Ok(view) if view.agrees(&read.view, read.fields) => {}
+                Ok(view) if view.agrees(&read.view, read.fields) && read.is_enough(self.index) => {}
                 Ok(_) | Err(NotReady::Blocked(_) | NotReady::Unloaded) => {
                     read.actor.cells.set_contended();
                     return false;
@@ -487,7 +514,23 @@ impl AccountRead {
     /// What it was.
     pub(crate) fn before(&self) -> Before {
         let AccountView { nonce, balance, code_hash, .. } = self.view;
-        Before { nonce, balance, code_hash }
+        if self.is_unseen() {
+            // Who commits it knows what it has, unless that is what it had before the block.
+            let first = self.actor.cells.base().and_then(Option::as_ref);
+            let first = first.map_or(U256::ZERO, |info| info.balance);
+            return Before { nonce, balance: first, code_hash, assumed: Some(balance) };
+        }
+        Before { nonce, balance, code_hash, assumed: None }
+    }
+
+    /// Whether its balance was not read.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.fields == Fields::BUT_BALANCE
+    }
+
+    /// Whether it has enough, as far as that is known, for what was paid from a balance that was not read.
+    fn is_enough(&self, index: u32) -> bool {
+        self.least.is_zero() || self.actor.cells.balance_so_far(index) >= self.least
     }
 
     /// As revm's journal has it when it has paid for a plain transfer.

@@ -52,7 +52,8 @@ impl Executor {
         }
         let credited = if execution.exact { None } else { block.credited(execution.index) };
         let link = Link { block, execution: ptr::from_mut(execution), worker, yielder };
-        self.evm.database().attach(link, credited);
+        let leaves_unseen = !execution.exact && !execution.scouts && block.leaves_unseen(execution.index);
+        self.evm.database().attach(link, credited, leaves_unseen);
 
         if let Some(end) = self.transfer(block, execution, credited) {
             self.evm.database().detach();

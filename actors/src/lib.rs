@@ -6,6 +6,7 @@
 //! the fiber there. When it ends, [`publish`] turns what it changed into versions. The crate knows the state;
 //! it knows no thread: [`Signals`] tells the runtime whom to wake.
 
+mod balances;
 mod block;
 mod chaos;
 mod database;

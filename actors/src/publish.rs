@@ -1,6 +1,6 @@
 //! An incarnation's end: its writes become versions in the cells, and what it wrote no more is taken back.
 
-use counterpoint_state::{Chain, Code, Displaced, Fields, Lifecycle, SlotCell};
+use counterpoint_state::{Chain, Code, Displaced, Entry, Fields, Lifecycle, SlotCell};
 use revm::{
     primitives::U256,
     state::{Account, AccountInfo, EvmState},
@@ -9,7 +9,7 @@ use revm::{
 use crate::{
     block::BlockState,
     directory::Actor,
-    execution::{AccountRead, Credit, End, Execution, Written},
+    execution::{AccountRead, Credit, End, Execution, Moved, Written},
     order::entries,
     worker::{Signals, WorkerContext},
 };
@@ -29,6 +29,7 @@ pub fn publish(
         index: execution.index,
         incarnation: execution.incarnation,
         written: std::mem::take(&mut execution.spare),
+        moved: std::mem::take(&mut execution.moved),
         worker,
         signals,
     };
@@ -73,6 +74,7 @@ pub fn publish(
             actor.memory.unlearn(predicted.hop.selector, cell);
         }
     }
+    execution.moved = publisher.moved;
     let previous = std::mem::replace(written, publisher.written);
     execution.keep_written(previous);
 }
@@ -82,6 +84,7 @@ struct Publisher<'a> {
     index: u32,
     incarnation: u32,
     written: Vec<Written>,
+    moved: Vec<Moved>,
     worker: WorkerContext,
     signals: &'a mut dyn Signals,
 }
@@ -98,7 +101,11 @@ impl Publisher<'_> {
                 continue;
             };
             let (actor, existed) = (read.actor, !account.is_loaded_as_not_existing());
-            let before = Before::of(read, &account.info);
+            let mut before = Before::of(read, &account.info);
+            if read.is_unseen() {
+                let assumed = std::mem::replace(&mut before.balance, account.info.balance);
+                self.moved(actor, account.info.balance.wrapping_sub(assumed));
+            }
             self.account(execution, actor, existed, &before, account);
         }
     }
@@ -245,13 +252,25 @@ impl Publisher<'_> {
         if credit.amount == U256::ZERO {
             return;
         }
-        let cells = &credit.actor.cells;
-        let entry = cells.balance.entry(self.index, self.worker.arena);
+        let entry = credit.actor.cells.balance.entry(self.index, self.worker.arena);
         credit.entry = Some(entry);
-        let displaced = entry.publish_delta(self.worker.arena.alloc(credit.amount));
-        // A credit brings an account into being.
-        let fields = Fields(Fields::BALANCE.0 | Fields::LIFECYCLE.0);
-        let written = Written { word: entry.common(), readers: &cells.readers, fields };
+        self.delta(credit.actor, entry, credit.amount);
+    }
+
+    /// Adds to a balance that was not read, or takes from it.
+    fn moved(&mut self, actor: &'static Actor<'static>, delta: U256) {
+        if delta != U256::ZERO {
+            let entry = actor.cells.balance.entry(self.index, self.worker.arena);
+            self.moved.push(Moved { actor, delta, entry });
+            self.delta(actor, entry, delta);
+        }
+    }
+
+    fn delta(&mut self, actor: &'static Actor<'static>, entry: &'static Entry<'static, U256>, delta: U256) {
+        let displaced = entry.publish_delta(self.worker.arena.alloc(delta));
+        // It may bring an account into being: who looks for that looks at the balance.
+        let fields = Fields::BALANCE;
+        let written = Written { word: entry.common(), readers: &actor.cells.readers, fields };
         if self.note(written, displaced) {
             self.invalidate(written, fields);
         }

@@ -19,6 +19,7 @@ use revm::{
 };
 
 use crate::{
+    balances::Look,
     database::ReadError,
     digests::Digests,
     evm::{ActorEvm, EvmDatabase},
@@ -304,7 +305,7 @@ impl Database for SerialDatabase {
 }
 
 impl EvmDatabase for SerialDatabase {
-    const HOPS: bool = false;
+    const IN_PARALLEL: bool = false;
 
     fn arrive(&mut self, _: Hop) {}
 
@@ -321,6 +322,12 @@ impl EvmDatabase for SerialDatabase {
     fn is_wiped(&mut self, address: Address) -> bool {
         self.changeset.position(&address).is_some_and(|position| self.changeset.is_wiped(position))
     }
+
+    fn look_at(&mut self, _: Address, _: &Account, _: Look) -> Result<Option<U256>, ReadError> {
+        Ok(None)
+    }
+
+    fn observes(&mut self, _: bool) {}
 
     fn defers_fee(&mut self) -> bool {
         false

@@ -3,13 +3,15 @@
 use counterpoint_state::{Changeset, Code, Fields, Lifecycle, NotReady, SourceError};
 use revm::{
     bytecode::Bytecode,
-    primitives::{Address, hardfork::SpecId},
-    state::{Account, AccountInfo, TransactionId},
+    primitives::{Address, U256, hardfork::SpecId},
+    state::{Account, AccountInfo, EvmState, TransactionId},
 };
 
 use crate::{
+    balances::HUGE,
     block::BlockState,
-    execution::{Credit, Executed},
+    directory::Actor,
+    execution::{Credit, Executed, Execution, Moved},
     fiber::contain,
     worker::{Signals, WorkerContext},
 };
@@ -17,7 +19,8 @@ use crate::{
 /// Why credits could not be settled.
 #[derive(Debug)]
 pub enum Unsettled {
-    /// The transfer overflows the recipient's balance: the transaction has to be executed exactly.
+    /// The transfer overflows the recipient's balance, or what was moved may overflow another one: the transaction has to be
+    /// executed exactly.
     Overflow,
     /// The source failed.
     Source(SourceError),
@@ -34,7 +37,7 @@ enum Kind {
     Fee,
 }
 
-/// Adds the deferred credits of the transaction at `index` to its state, or at once to the changeset, unless `apart`
+/// Adds the deferred credits of a transaction to its state, or at once to the changeset, unless `apart`
 /// asks for the transaction's changes apart. Everything below must be final, and in the changeset.
 ///
 /// # Errors
@@ -42,13 +45,18 @@ enum Kind {
 /// See [`Unsettled`]; of [`Unsettled::Overflow`] nothing was changed.
 pub fn settle(
     block: &BlockState,
-    index: u32,
+    execution: &Execution,
     executed: &mut Executed,
     changeset: &mut Changeset,
     apart: bool,
     worker: WorkerContext,
     signals: &mut dyn Signals,
 ) -> Result<(), Unsettled> {
+    let index = execution.index;
+    balances(execution, changeset, worker)?;
+    if apart {
+        show_balances(execution, &mut executed.state, changeset);
+    }
     for (kind, credit) in [(Kind::Transfer, executed.transfer), (Kind::Fee, executed.fee)] {
         let Some(credit) = credit else { continue };
         // Who is credited without being read is not in the state.
@@ -71,6 +79,40 @@ pub fn settle(
     executed.transfer = None;
     executed.fee = None;
     Ok(())
+}
+
+/// What an account holds that was not read so far, in wei.
+fn balance(read: &Actor<'_>, changeset: &Changeset) -> U256 {
+    // What no transaction has changed is as it was before the block.
+    let info = match changeset.account(&read.address) {
+        Some(info) => info,
+        None => read.cells.base().and_then(Option::as_ref),
+    };
+    info.map_or(U256::ZERO, |info| info.balance)
+}
+
+/// Works out the balances that the transaction has changed without reading them, see `balances.rs`.
+fn balances(execution: &Execution, changeset: &Changeset, worker: WorkerContext) -> Result<(), Unsettled> {
+    let moved = &execution.moved;
+    if moved.iter().any(|moved| balance(moved.actor, changeset) >= HUGE) {
+        return Err(Unsettled::Overflow);
+    }
+    for Moved { actor, delta, entry } in moved {
+        // A later reader finds the sum at once, and not by folding.
+        entry.settle(worker.arena.alloc(balance(actor, changeset).wrapping_add(*delta)));
+    }
+    Ok(())
+}
+
+/// In the transaction's state, the accounts that were read without their balances get them.
+fn show_balances(execution: &Execution, state: &mut EvmState, changeset: &Changeset) {
+    for read in execution.accounts.iter().filter(|read| read.is_unseen()) {
+        let Some(account) = state.get_mut(&read.actor.address) else { continue };
+        let raise = balance(read.actor, changeset).wrapping_sub(read.view.balance);
+        account.info.balance = account.info.balance.wrapping_add(raise);
+        let original = account.original_info_mut();
+        original.balance = original.balance.wrapping_add(raise);
+    }
 }
 
 /// The account as the transaction finds it.

@@ -20,7 +20,7 @@ use revm::{primitives::U256, state::AccountInfo};
 
 const NOTHING: u32 = u32::MAX;
 /// What a credit depends on and changes.
-const CREDIT: Fields = Fields(Fields::BALANCE.0 | Fields::LIFECYCLE.0);
+const CREDIT: Fields = Fields::BALANCE;
 
 struct Shared {
     cells: AccountCells<'static>,
@@ -42,7 +42,7 @@ fn read(shared: &'static Shared, arena: &'static Arena) {
     loop {
         let Ok(view) = cells.view(3) else { return };
         cells.readers.register(arena.alloc(Reader::new(3, 0, view.floor, Fields::ACCOUNT)));
-        let unchanged = cells.is_unwritten()
+        let unchanged = cells.is_unwritten(Fields::ACCOUNT)
             || cells
                 .view(3)
                 .is_ok_and(|second| second.floor >= view.floor && second.agrees(&view, Fields::ACCOUNT));

@@ -47,7 +47,7 @@ fn read_account(cells: &'static AccountCells<'static>, arena: &'static Arena) ->
     loop {
         let view = cells.view(3).ok()?;
         cells.readers.register(arena.alloc(Reader::new(3, 0, view.floor, Fields::ACCOUNT)));
-        let unchanged = cells.is_unwritten()
+        let unchanged = cells.is_unwritten(Fields::ACCOUNT)
             || cells
                 .view(3)
                 .is_ok_and(|second| second.floor >= view.floor && second.agrees(&view, Fields::ACCOUNT));

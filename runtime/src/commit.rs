@@ -135,7 +135,7 @@ impl Visit<'_> {
             End::Executed(mut executed) => {
                 let settled = settle(
                     &run.state,
-                    index,
+                    execution,
                     &mut executed,
                     &mut committer.changeset,
                     run.shows_changes,

@@ -499,6 +499,11 @@ impl Visit<'_> {
                 let together = run.shows_changes;
                 publish(&run.state, &mut execution, &mut body.written, together, self.context, self);
             }
+            End::Inexact => {
+                body.exact = true;
+                body.execution = Some(execution);
+                return self.run_again(index, kit, store);
+            }
             End::Doomed | End::MustWait | End::Cancelled | End::Unfinished if !confirmed => {
                 body.execution = Some(execution);
                 return self.run_again(index, kit, store);

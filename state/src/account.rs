@@ -56,7 +56,7 @@ pub struct AccountCells<'b> {
     pub code: Chain<'b, Code>,
     /// Nonce.
     pub nonce: Chain<'b, u64>,
-    /// Balance in wei. The only chain with deltas: credits, in wei.
+    /// Balance in wei. The only chain with deltas: what transactions add that did not look at it, in wei, modulo 2^256.
     pub balance: Chain<'b, U256>,
     /// Who read any of the cells.
     pub readers: Readers<'b>,
@@ -104,6 +104,15 @@ impl AccountView<'_> {
     }
 }
 
+/// A balance as its versions say.
+struct Folded {
+    balance: U256,
+    /// The highest index that added to it.
+    credited: Option<u32>,
+    /// The lowest version that was taken into account (0: the source).
+    floor: u32,
+}
+
 /// Why an account could not be read.
 #[derive(Clone, Copy, Debug)]
 pub enum NotReady<'b> {
@@ -119,19 +128,20 @@ impl<'b> AccountCells<'b> {
         Self::default()
     }
 
-    /// Whether no transaction wrote any of the cells. May be out of date at once.
+    /// Whether no transaction wrote any of these fields. May be out of date at once.
     #[inline]
-    pub fn is_unwritten(&self) -> bool {
-        self.balance.is_empty() && self.nonce.is_empty() && self.lifecycle.is_empty() && self.code.is_empty()
+    pub fn is_unwritten(&self, fields: Fields) -> bool {
+        self.code.is_empty()
+            && (fields == Fields::CODE || self.nonce.is_empty() && self.lifecycle.is_empty())
+            && (!fields.contains(Fields::BALANCE) || self.balance.is_empty())
     }
 
     /// Whether no transaction wrote any of these fields, or read one of the account's too early. A hint: it may be out of
     /// date at once.
     #[inline]
     pub fn is_quiet(&self, fields: Fields) -> bool {
-        let unwritten = if fields == Fields::CODE { self.code.is_empty() } else { self.is_unwritten() };
         // Relaxed: a hint.
-        unwritten && !self.contended.load(Ordering::Relaxed)
+        self.is_unwritten(fields) && !self.contended.load(Ordering::Relaxed)
     }
 
     /// Notes that a transaction read one of the cells too early.
@@ -168,13 +178,23 @@ impl<'b> AccountCells<'b> {
     /// As [`view`](Self::view); on demand past versions that are not there yet: a guess.
     #[inline]
     pub fn view_past(&self, index: u32, estimates: bool) -> Result<AccountView<'b>, NotReady<'b>> {
+        self.view_with(index, true, estimates)
+    }
+
+    #[inline]
+    fn view_with(
+        &self,
+        index: u32,
+        with_balance: bool,
+        estimates: bool,
+    ) -> Result<AccountView<'b>, NotReady<'b>> {
         let base = self.base().ok_or(NotReady::Unloaded)?;
         let info = base.as_ref();
         let mut view = AccountView {
             exists: info.is_some(),
             wiped: 0,
             nonce: info.map_or(0, |info| info.nonce),
-            balance: info.map_or(U256::ZERO, |info| info.balance),
+            balance: info.filter(|_| with_balance).map_or(U256::ZERO, |info| info.balance),
             code_hash: info.map_or(KECCAK_EMPTY, |info| info.code_hash),
             code: None,
             floor: u32::MAX,
@@ -182,7 +202,9 @@ impl<'b> AccountCells<'b> {
 
         // The balance first: a credit is settled to a value only after the lifecycle says that the account
         // exists, so a settled value that is seen here implies a lifecycle that is seen below.
-        let credited = if self.balance.is_empty() {
+        let credited = if !with_balance {
+            None
+        } else if self.balance.is_empty() {
             view.floor = 0;
             None
         } else {
@@ -216,8 +238,9 @@ impl<'b> AccountCells<'b> {
         Ok(view)
     }
 
-    /// As [`view_past`](Self::view_past), for who depends on these fields alone: the others may be anything. Spares
-    /// folding a balance that many credit and nobody looks at.
+    /// As [`view_past`](Self::view_past), for who depends on these fields alone: the others may be anything, and the balance
+    /// is zero where it is not among them. Spares folding a balance that many credit and nobody looks at. Whether an account
+    /// exists is seen without the credits that may have brought it into being then.
     #[inline]
     pub fn view_of(
         &self,
@@ -226,7 +249,7 @@ impl<'b> AccountCells<'b> {
         estimates: bool,
     ) -> Result<AccountView<'b>, NotReady<'b>> {
         if fields != Fields::CODE {
-            return self.view_past(index, estimates);
+            return self.view_with(index, fields.contains(Fields::BALANCE), estimates);
         }
         let base = self.base().ok_or(NotReady::Unloaded)?;
         let info = base.as_ref();
@@ -268,36 +291,49 @@ impl<'b> AccountCells<'b> {
         Ok(())
     }
 
-    /// Folds the balance's credits down to the nearest value; returns the highest credit's index.
+    /// The balance that the transaction at `index` finds, as far as it is known: of the source zero if that was not asked, and
+    /// without what is not there yet.
+    pub fn balance_so_far(&self, index: u32) -> U256 {
+        let base = self.base().and_then(Option::as_ref).map_or(U256::ZERO, |info| info.balance);
+        self.fold(index, true, base).map_or(base, |folded| folded.balance)
+    }
+
+    /// Folds what was added to the balance down to the nearest value, or the source's; returns the index of the highest
+    /// addition.
     fn fold_balance(
         &self,
         index: u32,
         estimates: bool,
         view: &mut AccountView<'b>,
     ) -> Result<Option<u32>, NotReady<'b>> {
-        let mut credits = U256::ZERO;
-        let mut credited = None;
-        let mut floor = 0;
+        let folded = self.fold(index, estimates, view.balance)?;
+        view.floor = view.floor.min(folded.floor);
+        view.balance = folded.balance;
+        Ok(folded.credited)
+    }
+
+    fn fold(&self, index: u32, estimates: bool, base: U256) -> Result<Folded, NotReady<'b>> {
+        let mut folded = Folded { balance: base, credited: None, floor: 0 };
+        let mut sum = U256::ZERO;
         for entry in self.balance.below(index) {
             match entry.read() {
                 Version::Absent => {}
-                Version::Delta(credit) => {
-                    // An overflow is not a sum's business: the frontier settles credits one by one.
-                    credits = credits.saturating_add(*credit);
-                    credited = credited.or(Some(entry.common().index()));
+                Version::Delta(delta) => {
+                    // Overflows and what is overdrawn are not a sum's business: the frontier settles one by one.
+                    sum = sum.wrapping_add(*delta);
+                    folded.credited = folded.credited.or(Some(entry.common().index()));
                 }
                 Version::Value(value) => {
-                    view.balance = *value;
-                    floor = entry.common().index();
+                    folded.balance = *value;
+                    folded.floor = entry.common().index();
                     break;
                 }
                 Version::Estimate if estimates => {}
                 Version::Estimate => return Err(NotReady::Blocked(entry.common())),
             }
         }
-        view.floor = view.floor.min(floor);
-        view.balance = view.balance.saturating_add(credits);
-        Ok(credited)
+        folded.balance = folded.balance.wrapping_add(sum);
+        Ok(folded)
     }
 
     /// Whether the source's storage still counts for the transaction at `index`, as far as no wipe says otherwise.

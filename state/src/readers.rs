@@ -25,6 +25,8 @@ impl Fields {
     pub const BALANCE: Self = Self(8);
     /// Every field of an account.
     pub const ACCOUNT: Self = Self(15);
+    /// Every field of an account but its balance.
+    pub const BUT_BALANCE: Self = Self(7);
 
     /// Whether the two sets have a field in common.
     pub fn overlaps(self, other: Self) -> bool {

@@ -114,6 +114,7 @@ fn taken_apart(state: EvmState, earlier: &BTreeMap<u64, State>) -> Changes {
             nonce: info.nonce,
             balance: info.balance,
             code_hash: info.code_hash,
+            assumed: None,
         });
         let slots: Vec<_> = account.storage.iter().map(|(key, slot)| (*key, slot.is_changed())).collect();
         changes.note(changed, account, before);

@@ -28,6 +28,10 @@ pub struct Before {
     pub balance: U256,
     /// The code's hash.
     pub code_hash: B256,
+    /// What the transaction took the balance for, in wei, if it did not read it: what it has more or less then is to be added to
+    /// what there is. `balance` is then what it was before the block, and counts for an account that no transaction has
+    /// changed.
+    pub assumed: Option<U256>,
 }
 
 impl Before {
@@ -44,6 +48,8 @@ struct Change {
     info: AccountInfo,
     nonce: u64,
     balance: U256,
+    /// See [`Before::assumed`].
+    assumed: Option<U256>,
     slots: u32,
 }
 
@@ -59,7 +65,9 @@ impl Changes {
                 || account.info.code_hash != before.code_hash
                 || !before.has_nonce_or_code()
         };
-        let Some(Before { nonce, balance, .. }) = before.filter(|before| !has_more_to_it(before)) else {
+        let Some(Before { nonce, balance, assumed, .. }) = before.filter(|before| !has_more_to_it(before))
+        else {
+            debug_assert!(before.is_none_or(|before| before.assumed.is_none()), "its balance was read");
             return self.others.push((address, account));
         };
         let first = self.slots.len();
@@ -69,13 +77,13 @@ impl Changes {
                 (*key, StorageSlot::new_changed(slot.original_value, slot.present_value))
             }));
         let slots = (self.slots.len() - first) as u32;
-        self.accounts.push(Change { address, info: account.info, nonce, balance, slots });
+        self.accounts.push(Change { address, info: account.info, nonce, balance, assumed, slots });
     }
 
     /// Adds an account with nonce or code of which nothing changed but nonce and balance, and that is not empty.
     pub fn note_info(&mut self, address: Address, info: AccountInfo, before: Before) {
-        let Before { nonce, balance, .. } = before;
-        self.accounts.push(Change { address, info, nonce, balance, slots: 0 });
+        let Before { nonce, balance, assumed, .. } = before;
+        self.accounts.push(Change { address, info, nonce, balance, assumed, slots: 0 });
     }
 
     /// Whether a slot is among them.
@@ -104,11 +112,15 @@ impl Changeset {
     /// Adds what the next transaction changed, as [`apply`](Self::apply) does. There is nothing in `changes` then.
     pub fn add(&mut self, changes: &mut Changes) {
         let mut slots = changes.slots.drain(..);
-        for Change { address, info, nonce, balance, slots: count } in changes.accounts.drain(..) {
+        for Change { address, mut info, nonce, balance, assumed, slots: count } in changes.accounts.drain(..) {
             let position = self.place(address, || {
                 Tracked::new(address, Some(AccountInfo { nonce, balance, ..info.clone() }))
             });
             let tracked = &mut self.accounts[position];
+            if let Some(assumed) = assumed {
+                let there = tracked.transition.info.as_ref().map_or(U256::ZERO, |info| info.balance);
+                info.balance = there.wrapping_add(info.balance.wrapping_sub(assumed));
+            }
             if tracked.change(info, slots.by_ref().take(count as usize)) {
                 self.changed.push(position as u32);
             }
