@@ -2,7 +2,8 @@
 
 use corosensei::Yielder;
 use counterpoint_state::{
-    AccountView, Fields, Known, NotReady, Phase, Reader, SlotView, SourceError, StateSource, VersionWord, WaitWord,
+    AccountView, Fields, Known, NotReady, Phase, Reader, SlotView, SourceError, StateSource, VersionWord,
+    WaitWord,
 };
 use revm::{
     bytecode::Bytecode,
@@ -440,7 +441,12 @@ impl EvmDatabase for CellDatabase {
         execution.account(&address).is_some_and(|account| execution.accounts[account].view.wiped != 0)
     }
 
-    fn look_at(&mut self, address: Address, account: &Account, look: Look) -> Result<Option<U256>, ReadError> {
+    fn look_at(
+        &mut self,
+        address: Address,
+        account: &Account,
+        look: Look,
+    ) -> Result<Option<U256>, ReadError> {
         self.look_at_balance(address, account, look)
     }
 

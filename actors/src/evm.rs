@@ -54,7 +54,8 @@ pub(crate) trait EvmDatabase: Database<Error = ReadError> {
 
     /// Something looks at the balance of an account of the journal. Returns what that has to be raised by, in wei, modulo
     /// 2^256, if it was not read so far.
-    fn look_at(&mut self, address: Address, account: &Account, look: Look) -> Result<Option<U256>, ReadError>;
+    fn look_at(&mut self, address: Address, account: &Account, look: Look)
+    -> Result<Option<U256>, ReadError>;
 
     /// An instruction begins that looks at the balances of the accounts that it loads, or ends.
     fn observes(&mut self, observes: bool);

@@ -38,6 +38,7 @@
 
 mod allowance;
 mod begins;
+mod builder;
 mod building;
 mod calls;
 #[cfg(feature = "cli")]
@@ -56,6 +57,7 @@ mod observe;
 mod outcome;
 mod pace;
 mod plan;
+mod pool;
 mod presence;
 mod run;
 mod runtime;
@@ -74,8 +76,9 @@ pub mod state {
     };
 }
 
+pub use builder::{BuildError, Builder};
 pub use building::{Built, Candidates, Draft, Ended, FromIter, Included, LeftOut, Next};
 pub use control::{CancelToken, Control, Finalized, Hook, HookError};
 pub use input::{Block, Mode};
 pub use outcome::{ExecuteError, HookFailure, Outcome, Statistics, TransactionOutcome};
-pub use runtime::{BuildError, Builder, Runtime};
+pub use runtime::Runtime;

@@ -22,10 +22,10 @@ use revm::{
 use crate::calls::function;
 
 /// A transaction is long if it is expected to take at least this share of what all take, in percent.
-const LONG: u64 = 4;
+pub(crate) const LONG: u64 = 4;
 
 /// As many transactions begin before their turn.
-const MOST_LONG: usize = 8;
+pub(crate) const MOST_LONG: usize = 8;
 
 /// A gas of the limit is taken for this long, in nanoseconds: about what contracts take, which seldom use the whole
 /// limit.

@@ -1,12 +1,12 @@
 //! The runtime: a persistent pool of workers that executes blocks.
 
-use std::{fmt, io, num::NonZeroUsize, ops::Range, sync::Arc, time::Instant};
+use std::{fmt, io, ops::Range, sync::Arc, time::Instant};
 
-use counterpoint_actors::{BlockState, Chaos, Yielded, contain};
+use counterpoint_actors::BlockState;
 use counterpoint_state::{
-    Changeset, EventCount, StateSource,
+    Changeset, StateSource,
     sync::{
-        AtomicBool, AtomicU32, Ordering, RwLock, SPINS, spin_loop,
+        Ordering,
         thread::{self, JoinHandle},
     },
 };
@@ -14,24 +14,20 @@ use counterpoint_state::{
 use revm::context::TxEnv;
 
 use crate::{
+    builder::Builder,
     commit::Committer,
     control::{Alarm, Control, Follower, Stop, Timer, Watch},
-    finish::{Bundlings, collect},
+    finish::collect,
     input::Block,
     observe,
     outcome::{ExecuteError, Outcome, Statistics},
     pace::Watches,
     plan::{Plan, Stretches},
-    run::{BlockRun, Limits, Visit},
+    pool::{Expected, Pool},
+    run::{BlockRun, Limits},
     serial,
-    worker::{Kit, Store},
+    worker::Kit,
 };
-
-/// How often a helper looks for a block that was announced before it sleeps after all.
-const SPINS_FOR_A_BLOCK: u32 = if SPINS < 100 { SPINS } else { 100 * SPINS };
-
-/// A runtime has so many workers at most.
-const MOST_WORKERS: usize = 4_096;
 
 /// Executes blocks on a pool of workers.
 ///
@@ -48,170 +44,15 @@ pub struct Runtime {
     settings: Builder,
 }
 
-/// What the threads of a runtime share.
-#[derive(Debug)]
-struct Pool {
-    /// Blocks in execution.
-    runs: RwLock<Vec<Arc<BlockRun>>>,
-    work: Arc<EventCount>,
-    /// How many blocks will soon be on the list: their helpers wake up meanwhile.
-    expected: AtomicU32,
-    bundlings: Bundlings,
-    store: Store,
-    closing: AtomicBool,
-}
-
-/// Configures a [`Runtime`].
-#[derive(Clone, Debug)]
-pub struct Builder {
-    workers: usize,
-    fibers: usize,
-    window: usize,
-    in_flight: usize,
-    keep_states: bool,
-    serial_prefix: Option<usize>,
-    chaos: Option<u64>,
-    pause_everywhere: bool,
-}
-
-/// Why a runtime could not be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A number that has to be at least 1 is 0.
-    #[error("{0} must be at least 1")]
-    Zero(&'static str),
-    /// More workers than any machine has.
-    #[error("{workers} workers are more than {most}")]
-    TooManyWorkers {
-        /// How many.
-        workers: usize,
-        /// How many there may be.
-        most: usize,
-    },
-    /// The system refused a thread.
-    #[error("cannot start a worker thread: {0}")]
-    Thread(#[from] io::Error),
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        // Seam: asks the machine, not the scheduler.
-        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_WORKERS);
-        Self {
-            workers,
-            fibers: 256,
-            window: 256,
-            in_flight: 1_024,
-            keep_states: false,
-            serial_prefix: None,
-            chaos: None,
-            pause_everywhere: false,
-        }
-    }
-}
-
-impl Builder {
-    /// How many threads may work on a block, the calling thread included: 4096 at most. Default:
-    /// the available parallelism.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
-        self
-    }
-
-    /// How many fibers may be in flight for one block: transactions that have begun on a stack of their own and
-    /// have not ended. Each takes up to 256 KiB, as far as it is used. The transaction at the frontier does
-    /// not count. Default: 256.
-    pub fn fibers(mut self, fibers: usize) -> Self {
-        self.fibers = fibers;
-        self
-    }
-
-    /// How many transactions above the frontier may begin in their turn. What a sender's mailbox lets go is not
-    /// held back by it. Default: 256.
-    pub fn window(mut self, window: usize) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// Takes the place of [`fibers`](Self::fibers) and [`window`](Self::window) for a block whose source answers
-    /// later: so many transactions may wait for answers at a time. Default: 1024.
-    pub fn in_flight(mut self, in_flight: usize) -> Self {
-        self.in_flight = in_flight;
-        self
-    }
-
-    /// Whether [`Outcome::states`] is filled: each transaction's state changes, at the price of a copy.
-    /// Default: no.
-    pub fn keep_states(mut self, keep: bool) -> Self {
-        self.keep_states = keep;
-        self
-    }
-
-    /// How many of a block's transactions are executed one after the other by the calling thread before the workers
-    /// share the rest, to its end; 0 sends everything through the parallel machinery, for tests and measurements of it.
-    /// The rest is one stretch, however long. Results are the same. Default: decided block by block, and again where parallel execution does not pay, so that
-    /// a block that has nothing to gain from more workers costs what sequential execution costs. A block whose source
-    /// answers later is shared from its first transaction on.
-    pub fn serial_prefix(mut self, transactions: usize) -> Self {
-        self.serial_prefix = Some(transactions);
-        self
-    }
-
-    /// Test only: random yields, wrong predictions and forced invalidations. Results must not change.
-    #[cfg(feature = "chaos")]
-    pub fn chaos(mut self, seed: u64) -> Self {
-        self.chaos = Some(seed);
-        self
-    }
-
-    /// Test only: fibers pause before every read and go on where there is another worker. Results must not
-    /// change.
-    #[cfg(feature = "chaos")]
-    pub fn pause_everywhere(mut self) -> Self {
-        self.pause_everywhere = true;
-        self
-    }
-
-    fn disorder(&self) -> Option<Chaos> {
-        if self.pause_everywhere {
-            return Some(Chaos::pausing_everywhere(self.chaos));
-        }
-        self.chaos.map(Chaos::new)
-    }
-
-    /// Starts the runtime's threads.
-    ///
-    /// # Errors
-    ///
-    /// A number that is zero, too many workers, or a thread that the system refuses.
-    pub fn build(self) -> Result<Runtime, BuildError> {
-        for (number, name) in [
-            (self.workers, "workers"),
-            (self.fibers, "fibers"),
-            (self.window, "window"),
-            (self.in_flight, "in_flight"),
-        ] {
-            if number == 0 {
-                return Err(BuildError::Zero(name));
-            }
-        }
-        if self.workers > MOST_WORKERS {
-            return Err(BuildError::TooManyWorkers { workers: self.workers, most: MOST_WORKERS });
-        }
-        let pool = Arc::new(Pool {
-            runs: RwLock::new(Vec::new()),
-            work: Arc::default(),
-            expected: AtomicU32::new(0),
-            bundlings: Bundlings::default(),
-            store: Store::default(),
-            closing: AtomicBool::new(false),
-        });
-        let mut runtime = Runtime {
+impl Runtime {
+    /// Starts the threads.
+    pub(crate) fn new(settings: Builder) -> io::Result<Self> {
+        let pool = Arc::<Pool>::default();
+        let mut runtime = Self {
             pool: Arc::clone(&pool),
-            threads: Vec::with_capacity(self.workers - 1),
+            threads: Vec::with_capacity(settings.workers - 1),
             timer: Timer::default(),
-            settings: self,
+            settings,
         };
         // The calling thread is worker 0. If a thread is refused, dropping the runtime joins the others.
         for worker in 1..runtime.settings.workers {
@@ -221,9 +62,7 @@ impl Builder {
         }
         Ok(runtime)
     }
-}
 
-impl Runtime {
     /// Configures a runtime.
     pub fn builder() -> Builder {
         Builder::default()
@@ -464,7 +303,7 @@ impl Runtime {
         let settings = &self.settings;
         let (fibers, window) = match state.is_deferred() {
             true => (settings.in_flight, settings.in_flight),
-            false => (settings.fibers, settings.window),
+            false => (settings.fibers, settings.transactions_ahead()),
         };
         let limits = Limits {
             fibers: u32::try_from(fibers).unwrap_or(u32::MAX),
@@ -590,161 +429,5 @@ impl Drop for Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-/// While it lives, helpers stay awake for a block to come.
-struct Expected<'a>(&'a Pool);
-
-impl<'a> Expected<'a> {
-    fn new(pool: &'a Pool) -> Self {
-        // Relaxed, here and below: a hint.
-        pool.expected.fetch_add(1, Ordering::Relaxed);
-        pool.work.notify();
-        Self(pool)
-    }
-}
-
-impl Drop for Expected<'_> {
-    fn drop(&mut self) {
-        // Relaxed: a hint, as above.
-        self.0.expected.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Pool {
-    /// The calling thread's part: works on its block until that is done.
-    fn lead(&self, run: &BlockRun, kit: &mut Kit) {
-        // SAFETY: worker 0 of a block is the thread that called `execute`, and it holds the block.
-        let mut visit = unsafe { Visit::new(run, 0) };
-        if run.state.is_deferred() {
-            visit.asked_ahead = Some(0);
-            self.contain(&mut visit, |visit| {
-                visit.ask_ahead(&self.store);
-                visit.run.state.send_requests(&visit.context);
-                true
-            });
-        }
-        if run.uses_mailboxes {
-            self.contain(&mut visit, |visit| {
-                visit.send_begins();
-                true
-            });
-            // Who looked before anything was routed may have gone to sleep.
-            self.tell(&visit);
-        }
-        let mut idle = 0;
-        while !run.is_done() {
-            if self.step(&mut visit, kit) {
-                idle = 0;
-                self.tell(&visit);
-                continue;
-            }
-            idle += 1;
-            if idle < SPINS {
-                spin_loop();
-                continue;
-            }
-            let ticket = self.work.prepare();
-            if run.may_have_work() {
-                self.work.cancel(ticket);
-            } else {
-                self.work.wait(ticket);
-            }
-            idle = 0;
-        }
-        drop(visit);
-        self.work.notify();
-    }
-
-    /// A block that is being executed, by its place on the list.
-    fn run(&self, place: usize) -> Option<Arc<BlockRun>> {
-        self.runs.read().get(place).cloned()
-    }
-
-    /// A pool thread's life: helps with whatever block has work.
-    fn help(&self, worker: usize) {
-        let mut kit = self.store.take_kit();
-        let mut idle = 0;
-        // Acquire: pairs with the store in `Runtime::drop`.
-        while !self.closing.load(Ordering::Acquire) {
-            let (mut worked, mut visited) = (false, 0);
-            // One at a time: a block that ends while the helper is in another one gets its memory back.
-            while let Some(run) = self.run(visited) {
-                // SAFETY: thread `worker` of the pool is the only one that acts as this worker, in any block.
-                let mut visit = unsafe { Visit::new(&run, worker) };
-                while self.step(&mut visit, &mut kit) {
-                    worked = true;
-                    self.tell(&visit);
-                }
-                visited += 1;
-            }
-            let nothing_runs = visited == 0;
-            if worked || self.bundlings.help() {
-                idle = 0;
-                continue;
-            }
-            idle += 1;
-            // Relaxed: a hint; who sleeps too early is woken when the block is there.
-            let expected = self.expected.load(Ordering::Relaxed) > 0;
-            if (idle < SPINS && !nothing_runs) || (idle < SPINS_FOR_A_BLOCK && expected) {
-                spin_loop();
-                continue;
-            }
-            idle = 0;
-            if self.store.clean_memory() {
-                continue;
-            }
-            let ticket = self.work.prepare();
-            // Acquire: as above.
-            let something = self.closing.load(Ordering::Acquire)
-                || self.bundlings.may_need_help()
-                || self.runs.read().iter().any(|run| !run.is_done() && run.may_have_work());
-            if something {
-                self.work.cancel(ticket);
-            } else {
-                self.work.wait(ticket);
-            }
-        }
-        self.store.put_kit(kit);
-    }
-
-    /// One step, contained: a panic outside a transaction's execution is a bug of ours, and costs the block.
-    fn step(&self, visit: &mut Visit<'_>, kit: &mut Kit) -> bool {
-        self.contain(visit, |visit| visit.step(kit, &self.store))
-    }
-
-    fn contain<'a>(&self, visit: &mut Visit<'a>, work: impl FnOnce(&mut Visit<'a>) -> bool) -> bool {
-        match contain(|| work(visit)) {
-            Ok(worked) => worked,
-            Err(message) => {
-                visit.run.fail(ExecuteError::Internal(message));
-                self.work.notify();
-                false
-            }
-        }
-    }
-
-    /// Tells the others of what became ready, and of the end.
-    fn tell(&self, visit: &Visit<'_>) {
-        if visit.has_news() {
-            self.work.notify_waiting();
-        }
-    }
-
-    /// Once the other workers have left, nobody will run the block's fibers any more. They are cancelled, which
-    /// unwinds them through revm's own errors, and can be used again.
-    fn give_up(&self, run: &BlockRun, kit: &mut Kit) {
-        run.presence.wait_alone();
-        for index in run.ids() {
-            // SAFETY: no worker is in the block, and none enters: it is off the list.
-            let body = unsafe { run.body(index) };
-            body.execution = None;
-            if let Some(mut fiber) = body.fiber.take()
-                && matches!(fiber.cancel(), Ok(Yielded::Done(_)))
-            {
-                kit.keep_fiber(fiber, &self.store);
-            }
-        }
     }
 }

@@ -112,7 +112,8 @@ impl Changeset {
     /// Adds what the next transaction changed, as [`apply`](Self::apply) does. There is nothing in `changes` then.
     pub fn add(&mut self, changes: &mut Changes) {
         let mut slots = changes.slots.drain(..);
-        for Change { address, mut info, nonce, balance, assumed, slots: count } in changes.accounts.drain(..) {
+        for Change { address, mut info, nonce, balance, assumed, slots: count } in changes.accounts.drain(..)
+        {
             let position = self.place(address, || {
                 Tracked::new(address, Some(AccountInfo { nonce, balance, ..info.clone() }))
             });

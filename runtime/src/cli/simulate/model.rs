@@ -1,7 +1,7 @@
 //! The scheduler, played through event by event over recorded transactions.
 //!
-//! A worker takes the frontier's transaction, else the lowest that is ready, else the next that has not begun
-//! within the window. A transaction that reads what an earlier one has not written yet parks there, if that place is known to
+//! A worker takes the frontier's transaction, else the lowest that is ready, else one that takes long, else the next that
+//! has not begun within the window. A transaction that reads what an earlier one has not written yet parks there, if that place is known to
 //! be contended, if the earlier one has written it once and runs again, or if it runs a second time itself; else it
 //! reads too early, is found out when the earlier one ends, and runs again, as does who has read from it. From the second
 //! repetition on it waits for the frontier.
@@ -9,9 +9,14 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
+    time::Duration,
 };
 
 use super::record::Recorded;
+use crate::{
+    builder,
+    longest::{LONG, MOST_LONG},
+};
 
 /// What executing costs beside what plain revm takes, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,8 +40,6 @@ pub struct Simulated {
     pub parked: usize,
 }
 
-/// How many transactions above the frontier may begin.
-const WINDOW: usize = 256;
 /// Executions that are speculative; later ones wait for the frontier.
 const SPECULATIVE: u32 = 2;
 
@@ -115,6 +118,10 @@ struct Play<'a> {
     contended: Vec<bool>,
     next_of_sender: Vec<Option<usize>>,
     ready: BTreeSet<usize>,
+    /// Those that begin before their turn, the next one last.
+    early: Vec<usize>,
+    /// How many transactions above the frontier may begin.
+    window: usize,
     next: usize,
     frontier: usize,
     events: BinaryHeap<Reverse<(Time, usize)>>,
@@ -149,6 +156,8 @@ pub fn simulate(transactions: &[Recorded], costs: &Costs, workers: usize) -> Sim
         contended: vec![false; slots.map_or(0, |most| most + 1)],
         next_of_sender,
         ready: BTreeSet::new(),
+        early: if workers > 1 { early(transactions) } else { Vec::new() },
+        window: builder::window(workers),
         next: 0,
         frontier: 0,
         events: BinaryHeap::new(),
@@ -159,6 +168,20 @@ pub fn simulate(transactions: &[Recorded], costs: &Costs, workers: usize) -> Sim
     play.run();
     play.result.time = costs.serial + play.now;
     play.result
+}
+
+/// Those that take a large part of the block's time, as the runtime knows from the second time on; the longest last.
+fn early(transactions: &[Recorded]) -> Vec<usize> {
+    let all: Duration = transactions.iter().map(|recorded| recorded.time).sum();
+    let is_long = |index: &usize| {
+        let recorded = &transactions[*index];
+        recorded.previous_of_sender.is_none() && recorded.time * 100 >= all * LONG as u32
+    };
+    let mut long: Vec<usize> = (0..transactions.len()).filter(is_long).collect();
+    long.sort_by_key(|index| (Reverse(transactions[*index].time), *index));
+    long.truncate(MOST_LONG);
+    long.reverse();
+    long
 }
 
 impl Play<'_> {
@@ -208,8 +231,13 @@ impl Play<'_> {
         if let Some(index) = self.ready.pop_first() {
             return Some(index);
         }
+        while let Some(index) = self.early.pop() {
+            if self.phases[index] == Phase::Pending {
+                return Some(index);
+            }
+        }
         // One worker executes in order, and the frontier is always its next.
-        while !self.alone && self.next < count && self.next <= self.frontier + WINDOW {
+        while !self.alone && self.next < count && self.next <= self.frontier + self.window {
             let index = self.next;
             self.next += 1;
             if self.phases[index] == Phase::Pending && self.may_begin(index) {
@@ -328,8 +356,6 @@ impl Play<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::cli::simulate::record::Dependency;
 

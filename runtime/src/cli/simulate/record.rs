@@ -7,12 +7,17 @@ use std::{
 
 use revm::database_interface::DatabaseCommit;
 use revm::{
-    Context, Database, DatabaseRef, ExecuteEvm, MainBuilder, MainContext,
-    bytecode::Bytecode,
+    Context, Database, DatabaseRef, ExecuteEvm, InspectEvm, Inspector, MainBuilder, MainContext,
+    bytecode::{Bytecode, opcode},
     context::{BlockEnv, CfgEnv, ContextTr, Transaction, TxEnv, result::EVMError},
     context_interface::JournalTr,
     database::State,
-    primitives::{Address, B256, StorageKey, StorageValue, U256},
+    interpreter::{
+        Interpreter,
+        interpreter::EthInterpreter,
+        interpreter_types::{InputsTr, Jumps},
+    },
+    primitives::{Address, B256, StorageKey, StorageValue, U256, hardfork::SpecId},
     state::{AccountInfo, EvmState},
 };
 
@@ -21,8 +26,9 @@ use crate::Mode;
 /// Something that one transaction writes and another one reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Place {
-    /// Balance, nonce and code, which revm reads together.
+    /// Nonce and code.
     Account(Address),
+    Balance(Address),
     Slot(Address, U256),
 }
 
@@ -65,15 +71,22 @@ struct Watch<'s, S> {
     reads: Vec<(Place, Instant)>,
     /// The balance that an account had when it was read.
     balances: HashMap<Address, U256>,
+    /// Whose balance is read with the rest of the account. `None`: everybody's.
+    sees_only: Option<Address>,
 }
 
 impl<S: Database> Database for Watch<'_, S> {
     type Error = S::Error;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, S::Error> {
-        self.reads.push((Place::Account(address), Instant::now()));
+        let now = Instant::now();
+        self.reads.push((Place::Account(address), now));
         let info = self.state.basic(address)?;
         self.balances.insert(address, info.as_ref().map_or(U256::ZERO, |info| info.balance));
+        let may_be_empty = info.as_ref().is_none_or(AccountInfo::has_no_code_and_nonce);
+        if may_be_empty || self.sees_only.is_none_or(|only| only == address) {
+            self.reads.push((Place::Balance(address), now));
+        }
         Ok(info)
     }
 
@@ -88,6 +101,24 @@ impl<S: Database> Database for Watch<'_, S> {
 
     fn block_hash(&mut self, number: u64) -> Result<B256, S::Error> {
         self.state.block_hash(number)
+    }
+}
+
+/// The instructions that look at a balance: those that only pay see whether it is enough.
+#[derive(Default)]
+struct Looks(Vec<(Place, Instant)>);
+
+impl<CTX> Inspector<CTX, EthInterpreter> for Looks {
+    fn step(&mut self, interpreter: &mut Interpreter<EthInterpreter>, _: &mut CTX) {
+        let address = match interpreter.bytecode.opcode() {
+            opcode::BALANCE => {
+                let Ok(word) = interpreter.stack.peek(0) else { return };
+                Address::from_word(word.into())
+            }
+            opcode::SELFBALANCE | opcode::SELFDESTRUCT => interpreter.input.target_address(),
+            _ => return,
+        };
+        self.0.push((Place::Balance(address), Instant::now()));
     }
 }
 
@@ -180,27 +211,38 @@ where
     S: DatabaseRef<Error: std::fmt::Debug + std::fmt::Display>,
 {
     let mut state = State::builder().with_database_ref(source).build();
-    let watch = Watch { state: &mut state, reads: Vec::new(), balances: HashMap::new() };
-    let mut evm =
-        Context::mainnet().with_db(watch).with_block(env.clone()).with_cfg(cfg.clone()).build_mainnet();
+    let watch = Watch { state: &mut state, reads: Vec::new(), balances: HashMap::new(), sees_only: None };
+    let mut evm = Context::mainnet()
+        .with_db(watch)
+        .with_block(env.clone())
+        .with_cfg(cfg.clone())
+        .build_mainnet_with_inspector(Looks::default());
     let mut recorded: Vec<Recorded> = Vec::with_capacity(transactions.len());
     let mut written: HashMap<Place, usize> = HashMap::new();
     let mut slots: HashMap<Place, usize> = HashMap::new();
     let mut last_of: HashMap<Address, usize> = HashMap::new();
     for (index, transaction) in transactions.iter().enumerate() {
+        // As the runtime does (`counterpoint_actors`, `balances.rs`).
+        let leaves_unseen =
+            !cfg.spec.is_enabled_in(SpecId::AMSTERDAM) && transaction.authorization_list_len() == 0;
+        evm.ctx.db_mut().sees_only = leaves_unseen.then_some(transaction.caller);
         let start = Instant::now();
-        let executed = match evm.transact(transaction.clone()) {
+        let executed = match evm.inspect_tx(transaction.clone()) {
             Ok(executed) => executed,
             Err(EVMError::Transaction(_)) if mode == Mode::Build => {
                 evm.ctx.db_mut().reads.clear();
+                evm.inspector.0.clear();
                 continue;
             }
             Err(error) => return Err(RecordError { index, message: error.to_string() }),
         };
         let length = start.elapsed().as_secs_f64().max(1e-9);
         let own = recorded.len();
+        let looks = std::mem::take(&mut evm.inspector.0);
         let watch = evm.ctx.journal_mut().db_mut();
-        let reads = std::mem::take(&mut watch.reads);
+        let mut reads = std::mem::take(&mut watch.reads);
+        reads.extend(looks);
+        reads.sort_by_key(|(_, at)| *at);
         let tip =
             transaction.effective_gas_price(u128::from(env.basefee)).saturating_sub(u128::from(env.basefee));
         let fee = U256::from(tip) * U256::from(executed.result.tx_gas_used());
@@ -210,7 +252,7 @@ where
         for (place, at) in reads {
             match place {
                 // The fee is only added, unless something else happened to the account too.
-                Place::Account(address) if address == env.beneficiary && transaction.caller != address => {
+                Place::Balance(address) if address == env.beneficiary && transaction.caller != address => {
                     let after = executed.state.get(&address).map(|account| account.info.balance);
                     let before = watch.balances.get(&address).copied().unwrap_or_default();
                     if after == Some(before.saturating_add(fee)) || after == Some(before) {
@@ -218,7 +260,9 @@ where
                     }
                 }
                 // So is a plain transfer's value.
-                Place::Account(address) if plain && Some(address) == recipient => continue,
+                Place::Account(address) | Place::Balance(address) if plain && Some(address) == recipient => {
+                    continue;
+                }
                 _ => {}
             }
             if let Some(on) = written.get(&place) {
@@ -250,8 +294,13 @@ fn is_plain(transaction: &TxEnv, state: &EvmState) -> bool {
 
 fn note_writes(state: &EvmState, index: usize, written: &mut HashMap<Place, usize>) {
     for (address, account) in state.iter().filter(|(_, account)| account.is_touched()) {
-        if account.info != account.original_info() || account.is_created() || account.is_selfdestructed() {
+        let (before, after) = (account.original_info(), &account.info);
+        let is_new = account.is_created() || account.is_selfdestructed();
+        if is_new || after.nonce != before.nonce || after.code_hash != before.code_hash {
             written.insert(Place::Account(*address), index);
+        }
+        if is_new || after.balance != before.balance {
+            written.insert(Place::Balance(*address), index);
         }
         for (slot, _) in account.changed_storage_slots() {
             written.insert(Place::Slot(*address, *slot), index);
