@@ -17,8 +17,11 @@ use crate::{
     worker::Store,
 };
 
-/// A changeset of more accounts is worth a helper. Fewer under shuttle, so that schedules see it.
+/// A changeset of more accounts is worth waking a helper. Fewer under shuttle, so that schedules see it.
 const LARGE: usize = if SPINS < 100 { 2 } else { 4_096 };
+
+/// One of more accounts is worth a helper that is awake.
+const WORTH_HELP: usize = if SPINS < 100 { 2 } else { 128 };
 
 /// The bundles that are in the making.
 #[derive(Debug, Default)]
@@ -74,15 +77,17 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// The outcome of a block that is committed.
+/// The outcome of a block that is committed. `are_awake`: whether the helpers have just been at work, and wait for more.
 pub(crate) fn collect(
     mut committer: Committer,
     mut statistics: Statistics,
     store: &Store,
     helpers: Option<(&Bundlings, &EventCount)>,
+    are_awake: bool,
 ) -> Result<Outcome, ExecuteError> {
+    let least = if are_awake { WORTH_HELP } else { LARGE };
     let bundle = contain(|| match helpers {
-        Some((bundlings, work)) if committer.changeset.changes() > LARGE => {
+        Some((bundlings, work)) if committer.changeset.changes() > least => {
             bundlings.bundle(&mut committer, work)
         }
         _ => committer.changeset.take_bundle(None),

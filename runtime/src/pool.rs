@@ -31,14 +31,22 @@ pub(crate) struct Pool {
     pub(crate) closing: AtomicBool,
 }
 
-/// While it lives, helpers stay awake for a block to come.
+/// While it lives, helpers stay awake for what is to come: a block, or a block's end.
 pub(crate) struct Expected<'a>(&'a Pool);
 
 impl<'a> Expected<'a> {
+    /// Wakes who sleeps.
     pub(crate) fn new(pool: &'a Pool) -> Self {
         // Relaxed, here and below: a hint.
         pool.expected.fetch_add(1, Ordering::Relaxed);
         pool.work.notify();
+        Self(pool)
+    }
+
+    /// Who sleeps is left alone.
+    pub(crate) fn soon(pool: &'a Pool) -> Self {
+        // Relaxed: as above.
+        pool.expected.fetch_add(1, Ordering::Relaxed);
         Self(pool)
     }
 }

@@ -149,6 +149,7 @@ impl Runtime {
         let mut stretches = Stretches::new(divides);
         let mut plan = self.plan(block);
         let watches = self.watches(block);
+        let mut awake = None;
         loop {
             let mut done = committer.transactions.len();
             // Where the source answers later there is always something to do meanwhile.
@@ -182,8 +183,8 @@ impl Runtime {
             }
             let range = done..stretches.end(done, transactions);
             committer.pace.begin(watches);
-            committer =
-                self.execute_stretch(block, range.clone(), committer, kit, control, &mut statistics)?;
+            let mut course = Course { block, kit, control, statistics: &mut statistics, awake: &mut awake };
+            committer = self.execute_stretch(&mut course, range.clone(), committer)?;
             done = committer.transactions.len();
             if done == transactions {
                 break;
@@ -198,7 +199,8 @@ impl Runtime {
         let _span = tracing::debug_span!("finish").entered();
         let pool = &*self.pool;
         let helpers = (self.settings.workers > 1).then_some((&pool.bundlings, &*pool.work));
-        let mut outcome = collect(committer, statistics, &pool.store, helpers)?;
+        let mut outcome = collect(committer, statistics, &pool.store, helpers, awake.is_some())?;
+        drop(awake);
         let statistics = &mut outcome.statistics;
         statistics.finish += executed.elapsed();
         // What is left of the time went into preparing the stretches.
@@ -238,18 +240,16 @@ impl Runtime {
 
     /// Executes a range of a block's transactions in parallel, or the first ones of it, as long as that pays; the committer has
     /// those before it.
-    fn execute_stretch(
-        &self,
-        block: &Block,
+    fn execute_stretch<'a>(
+        &'a self,
+        course: &mut Course<'_, 'a>,
         range: Range<usize>,
         mut committer: Committer,
-        kit: &mut Kit,
-        control: &Control,
-        statistics: &mut Statistics,
     ) -> Result<Committer, ExecuteError> {
+        let block = course.block;
         if committer.changeset.is_empty() {
             let source = Arc::clone(&block.source);
-            return self.execute_in_parallel(block, range, source, committer, kit, control, statistics);
+            return self.execute_in_parallel(course, range, source, committer);
         }
         let store = &self.pool.store;
         // What was changed so far is the state that these transactions read, and what they change is laid over it.
@@ -257,30 +257,27 @@ impl Runtime {
         let (top, source) = below.cover(store.take_changeset(range.len()), Arc::clone(&block.source));
         committer.changeset = top;
         let source = Arc::new(source);
-        committer = self.execute_in_parallel(block, range, source, committer, kit, control, statistics)?;
+        committer = self.execute_in_parallel(course, range, source, committer)?;
         let begin = Instant::now();
         let mut top = std::mem::take(&mut committer.changeset);
         top.detach();
         committer.changeset = alone(below);
         committer.changeset.absorb(&mut top);
         store.put_changeset(top);
-        statistics.finish += begin.elapsed();
+        course.statistics.finish += begin.elapsed();
         Ok(committer)
     }
 
     /// Executes a range of a block's transactions, or the first ones of it, as long as that pays; the committer has those
     /// before it, whose changes are in the source.
-    #[expect(clippy::too_many_arguments, reason = "what is known of the block by then")]
-    fn execute_in_parallel(
-        &self,
-        block: &Block,
+    fn execute_in_parallel<'a>(
+        &'a self,
+        course: &mut Course<'_, 'a>,
         range: Range<usize>,
         source: Arc<dyn StateSource>,
         committer: Committer,
-        kit: &mut Kit,
-        control: &Control,
-        statistics: &mut Statistics,
     ) -> Result<Committer, ExecuteError> {
+        let Course { block, kit, control, statistics, awake } = course;
         let workers = self.settings.workers;
         let shared = workers > 1 && range.len() > 1;
         // Spans are entered by the calling thread around whole phases. What runs inside on fibers knows nothing of them.
@@ -322,6 +319,8 @@ impl Runtime {
             self.pool.work.notify_waiting();
         }
         self.pool.lead(&run, kit);
+        // The last stretch's helpers are wanted for the bundle.
+        **awake = shared.then(|| Expected::soon(&self.pool));
         if shared {
             self.pool.runs.write().retain(|other| !Arc::ptr_eq(other, &run));
         }
@@ -375,6 +374,16 @@ impl Runtime {
         let alarm = control.deadline.map(|at| self.timer.at(at, stop(ExecuteError::DeadlineExceeded)));
         Ok((watch, alarm.transpose()?))
     }
+}
+
+/// A block on its course, with what its stretches have in common.
+struct Course<'a, 'pool> {
+    block: &'a Block,
+    kit: &'a mut Kit,
+    control: &'a Control,
+    statistics: &'a mut Statistics,
+    /// Keeps the helpers of the last stretch from going to sleep.
+    awake: &'a mut Option<Expected<'pool>>,
 }
 
 /// What is in here, once nobody else has it: a worker that has left a block drops it next.

@@ -16,7 +16,7 @@ use revm::{
 use crate::sync::{AtomicBool, Mutex, Ordering, SPINS};
 
 /// Accounts that are handed over at a time. Fewer under shuttle, so that schedules see it.
-const PART: usize = if SPINS < 100 { 2 } else { 128 };
+const PART: usize = if SPINS < 100 { 2 } else { 32 };
 
 /// Where another thread may help with a bundle: it puts the accounts into their map, while the one that has the changeset
 /// goes on with how to revert them.
