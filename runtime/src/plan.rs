@@ -16,8 +16,9 @@ const ALONE: Duration = Duration::from_micros(40);
 /// takes long enough.
 const LARGE: (u64, usize) = (15_000_000, 16);
 
-/// What is left after that has to take about this long to be worth the cost.
+/// What is left after that has to take about this long to be worth the cost, for few workers and for many, who spare more.
 const WORTH_SHARING: Duration = Duration::from_micros(1_500);
+const WORTH_SHARING_AMONG_MANY: Duration = Duration::from_micros(600);
 
 /// A plain transfer takes about so much less here than a contract's transaction of the same gas: it counts as so much gas.
 const PLAIN: u64 = 2_000;
@@ -26,7 +27,7 @@ const PLAIN: u64 = 2_000;
 /// transfer out costs as much as executing it.
 const MOSTLY: u64 = 60;
 
-/// So many workers gain from sharing transfers.
+/// So many workers gain from sharing transfers, and from guesses.
 const MANY: usize = 4;
 
 /// A sender whose transactions have more than this share of the gas limits leaves nothing to the others, in percent.
@@ -41,6 +42,8 @@ pub(crate) struct Plan {
     done: u64,
     may_share: bool,
     is_large: bool,
+    /// What is left has to take this long.
+    worth: Duration,
     /// From which transaction on to share, if that is settled.
     from: Option<usize>,
     /// And not before this time.
@@ -56,6 +59,7 @@ impl Plan {
             done: 0,
             may_share: true,
             is_large: false,
+            worth: WORTH_SHARING,
             from: Some(index),
             earliest: None,
         }
@@ -74,6 +78,7 @@ impl Plan {
             done: 0,
             may_share,
             is_large: left >= LARGE.0 && transactions.len() >= LARGE.1,
+            worth: if workers < MANY { WORTH_SHARING } else { WORTH_SHARING_AMONG_MANY },
             from: None,
             earliest: None,
         }
@@ -116,8 +121,30 @@ impl Plan {
         self.may_share = false;
         let rest = &transactions[index..];
         let expected = elapsed.as_nanos() * u128::from(self.left) / u128::from(self.done.max(1));
-        rest.len() > 1 && expected + known(rest).as_nanos() >= WORTH_SHARING.as_nanos() && !is_chain(rest)
+        rest.len() > 1 && expected + known(rest).as_nanos() >= self.worth.as_nanos() && !is_chain(rest)
     }
+}
+
+/// Whether so many workers share a block that one alone executes in this time.
+#[cfg(feature = "cli")]
+pub(crate) fn is_shared(transactions: &[TxEnv], workers: usize, alone: Duration) -> bool {
+    let plan = Plan::new(transactions, workers);
+    plan.may_share && (plan.is_large || alone >= ALONE + plan.worth) && !is_chain(transactions)
+}
+
+/// So many workers may guess more often at a transaction before it waits for the frontier: for them what is thrown away costs
+/// less than what waits.
+const GUESSES: (u32, u32) = (2, 4);
+
+/// How often a transaction is executed ahead of the frontier, at most.
+pub(crate) fn guesses(workers: usize) -> u32 {
+    if workers < MANY { GUESSES.0 } else { GUESSES.1 }
+}
+
+/// Whether a sender's plain transfers are executed before the frontier arrives, each when the one before has been. Among few
+/// workers that gains nothing: a guess costs as much as the transfer.
+pub(crate) fn guesses_transfers(workers: usize) -> bool {
+    workers >= MANY
 }
 
 /// Where parallel execution has not paid, so many transactions run one after the other before it is tried again, and for

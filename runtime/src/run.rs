@@ -23,6 +23,7 @@ use crate::{
     longest::{Long, are_worth_keeping},
     outcome::ExecuteError,
     pace::Work,
+    plan,
     presence::Presence,
     worker::Store,
 };
@@ -97,6 +98,10 @@ pub(crate) struct BlockRun {
     /// Whether anybody wants to see what each transaction changed.
     pub(crate) shows_changes: bool,
     pub(crate) mode: Mode,
+    /// How often a transaction is executed ahead of the frontier; what an incarnation after these reads there is final.
+    pub(crate) guesses: u32,
+    /// Whether a sender's plain transfers begin before the frontier arrives.
+    pub(crate) guesses_transfers: bool,
 }
 
 /// A scout for a transaction so close to the frontier goes before others begin.
@@ -200,6 +205,8 @@ impl BlockRun {
             failure: Mutex::new(None),
             limits,
             mode,
+            guesses: plan::guesses(workers),
+            guesses_transfers: plan::guesses_transfers(workers),
         }
     }
 

@@ -26,9 +26,6 @@ pub(crate) enum For {
     Others,
 }
 
-/// An incarnation from this one on waits for the frontier: what it reads there is final.
-const LAST_SPECULATION: u32 = 1;
-
 /// What a thread brings along to every block: an EVM, fibers, and used executions.
 #[derive(Debug, Default)]
 pub(crate) struct Kit {
@@ -277,7 +274,8 @@ impl Visit<'_> {
             kit.keep_execution(execution);
         }
         // A plain transfer is not worth another guess: at the frontier it takes no longer.
-        let speculate = word.load().incarnation() < LAST_SPECULATION && !self.run.state.looks_plain(index);
+        let speculate =
+            word.load().incarnation() + 1 < self.run.guesses && !self.run.state.looks_plain(index);
         if !speculate && !self.run.at_frontier(index) {
             return self.defer(index);
         }
@@ -555,10 +553,10 @@ impl Visit<'_> {
         if !self.run.uses_mailboxes || std::mem::replace(&mut body.released, true) {
             return;
         }
-        // A plain transfer begins when the frontier arrives: it could only guess what this one leaves, and a
-        // guess costs as much as the transfer. Others begin in their turn, or now if that is over.
+        // Among few workers a plain transfer begins when the frontier arrives: it could only guess what this one leaves, and
+        // a guess costs as much as the transfer. Others begin in their turn, or now if that is over.
         if let Some(next) = self.run.state.next_begin(index, &self.context)
-            && !self.run.state.looks_plain(next)
+            && (self.run.guesses_transfers || !self.run.state.looks_plain(next))
             && !self.run.begins.let_go(next)
             && self.run.state.word(next).release()
         {

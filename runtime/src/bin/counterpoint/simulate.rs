@@ -14,7 +14,7 @@ use counterpoint::{
     cli::{
         blockfile::{self, BlockFile},
         simulate::{
-            calibrate::{self, Run},
+            calibrate::{self, Machine, Run},
             model::{self, Simulated},
             record::{self, RecordError},
         },
@@ -81,10 +81,13 @@ struct Report {
     /// No number of workers is faster than this.
     critical_path_ms: f64,
     critical_path_speedup: f64,
-    /// What the runtime adds, in microseconds: for each transaction, for each that speculates, before and after.
+    /// What the runtime adds, in microseconds: for each transaction, for each that speculates, for each plain transfer that
+    /// does, before and after on one worker, and with helpers.
     cost_each_us: f64,
     cost_speculative_us: f64,
+    cost_speculative_plain_us: f64,
     cost_serial_us: f64,
+    cost_shared_us: f64,
     predictions: Vec<Prediction>,
 }
 
@@ -131,8 +134,7 @@ struct Simulation<'a> {
     alone: Runtime,
     /// With `--measure`: the runtimes that there are cores for.
     measured: Vec<Runtime>,
-    /// What speculation costs a transaction, in seconds.
-    speculative: f64,
+    machine: Machine,
     reports: Vec<Report>,
     status: Status,
 }
@@ -145,8 +147,7 @@ impl<'a> Simulation<'a> {
         };
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let alone = start(1)?;
-        let pair = if cores > 1 { Some(start(2)?) } else { None };
-        let speculative = calibrate::speculation(&alone, pair.as_ref(), arguments.repeat);
+        let machine = calibrate::machine(&alone, cores, arguments.repeat);
         let workers = arguments.workers.iter().map(|workers| usize::from(*workers));
         let measured = match arguments.measure {
             true => workers.filter(|workers| *workers <= cores).map(start).collect::<Result<_, _>>()?,
@@ -157,7 +158,7 @@ impl<'a> Simulation<'a> {
             output: Output::new(files, !arguments.json),
             alone,
             measured,
-            speculative: speculative.map_err(|error| error.to_string())?,
+            machine: machine.map_err(|error| error.to_string())?,
             reports: Vec::new(),
             status: Status::Agrees,
         })
@@ -205,7 +206,8 @@ impl<'a> Simulation<'a> {
             calibrate::measure(runtime, &block, repeat)
                 .map_err(|cause| Failure::Execute { path: path.to_owned(), cause })
         };
-        let costs = calibrate::costs(&recording, &measure(&self.alone)?, self.speculative);
+        let alone = measure(&self.alone)?;
+        let costs = calibrate::costs(&recording, &alone, &self.machine);
         let measured: Vec<(usize, Run)> = self
             .measured
             .iter()
@@ -213,8 +215,11 @@ impl<'a> Simulation<'a> {
             .collect::<Result<_, Failure>>()?;
         let sequential = recording.sequential.as_secs_f64().max(1e-9);
         let predict = |workers: usize| {
-            let Simulated { time, executions, parked } =
-                model::simulate(&recording.transactions, &costs, calibrate::workers_for(&block, workers));
+            let Simulated { time, executions, parked } = model::simulate(
+                &recording.transactions,
+                &costs,
+                calibrate::workers_for(&block, &alone, workers),
+            );
             let run = measured.iter().find(|(with, _)| *with == workers);
             let seconds = run.map(|(_, run)| run.elapsed.as_secs_f64().max(1e-9));
             Prediction {
@@ -238,7 +243,9 @@ impl<'a> Simulation<'a> {
             critical_path_speedup: sequential / critical_path,
             cost_each_us: costs.each * 1e6,
             cost_speculative_us: costs.speculative * 1e6,
+            cost_speculative_plain_us: costs.speculative_plain * 1e6,
             cost_serial_us: costs.serial * 1e6,
+            cost_shared_us: costs.shared * 1e6,
             predictions: self.arguments.workers.iter().map(|workers| predict((*workers).into())).collect(),
         })
     }

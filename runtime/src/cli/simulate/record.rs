@@ -252,7 +252,9 @@ where
         for (place, at) in reads {
             match place {
                 // The fee is only added, unless something else happened to the account too.
-                Place::Balance(address) if address == env.beneficiary && transaction.caller != address => {
+                Place::Account(address) | Place::Balance(address)
+                    if address == env.beneficiary && transaction.caller != address =>
+                {
                     let after = executed.state.get(&address).map(|account| account.info.balance);
                     let before = watch.balances.get(&address).copied().unwrap_or_default();
                     if after == Some(before.saturating_add(fee)) || after == Some(before) {
