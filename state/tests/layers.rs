@@ -105,17 +105,36 @@ fn change(state: &mut BTreeMap<u64, State>, chance: &mut Chance) -> EvmState {
     EvmState::from_iter([(address(number), account)])
 }
 
-/// The same in the form in which parallel transactions hand it over.
-fn taken_apart(state: EvmState, earlier: &BTreeMap<u64, State>) -> Changes {
+/// The same in the form in which parallel transactions hand it over: some have not read the balance.
+fn taken_apart(
+    state: EvmState,
+    earlier: &BTreeMap<u64, State>,
+    there: &Changeset,
+    chance: &mut Chance,
+) -> Changes {
     let mut changes = Changes::default();
-    for (changed, account) in state {
+    for (changed, mut account) in state {
         let known = earlier.iter().find(|(number, _)| address(**number) == changed);
-        let before = known.map(|(_, State { info, .. })| Before {
+        let mut before = known.map(|(_, State { info, .. })| Before {
             nonce: info.nonce,
             balance: info.balance,
             code_hash: info.code_hash,
             assumed: None,
         });
+        if let Some(before) = &mut before
+            && before.has_nonce_or_code()
+            && account.info.code_hash == before.code_hash
+            && !account.is_selfdestructed()
+            && chance.below(2) == 0
+        {
+            let assumed = U256::from([0, 3, 1_000][chance.below(3) as usize]);
+            account.info.balance = account.info.balance.wrapping_sub(before.balance).wrapping_add(assumed);
+            before.assumed = Some(assumed);
+            if there.account(&changed).is_some() {
+                // What is there counts.
+                before.balance = U256::from(12_345);
+            }
+        }
         let slots: Vec<_> = account.storage.iter().map(|(key, slot)| (*key, slot.is_changed())).collect();
         changes.note(changed, account, before);
         for (slot, is_changed) in slots {
@@ -195,7 +214,7 @@ fn check(seed: u64) {
             match (serial, chance.below(3)) {
                 (true, _) => top.apply_and_keep(changes),
                 (false, 0) => top.apply(changes),
-                (false, _) => top.add(&mut taken_apart(changes, &earlier)),
+                (false, _) => top.add(&mut taken_apart(changes, &earlier, &top, &mut chance)),
             }
         }
         drop(prefix);
