@@ -64,10 +64,11 @@ impl CellDatabase {
         if !self.leaves_unseen {
             return Ok(None);
         }
-        if let Look::Enough(value) = look
-            && value >= LARGE
-        {
-            return self.stop(Stop::Inexact);
+        if let Look::Enough(value) = look {
+            if value >= LARGE {
+                return self.stop(Stop::Inexact);
+            }
+            self.execution().pays = true;
         }
         let execution = self.execution();
         let index = execution.index;

@@ -165,6 +165,8 @@ pub struct Execution {
     pub(crate) hops: Vec<Hop>,
     pub(crate) predicted: Vec<Predicted>,
     pub(crate) fee: Option<U256>,
+    /// An account has paid another one, or has tried to.
+    pub(crate) pays: bool,
     /// The balances that it has changed without having read them, once it is published.
     pub(crate) moved: Vec<Moved>,
     /// What it changed, for who commits it.
@@ -219,6 +221,7 @@ impl Execution {
             hops: Vec::new(),
             predicted: Vec::new(),
             fee: None,
+            pays: false,
             moved: Vec::new(),
             changes: Changes::default(),
             spare: Vec::new(),
@@ -273,6 +276,7 @@ impl Execution {
         self.moved.clear();
         self.changes.clear();
         self.fee = None;
+        self.pays = false;
         self.guessed = None;
         self.read_ahead = (Address::ZERO, U256::ZERO, 0);
         self.stopped = None;

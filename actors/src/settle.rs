@@ -53,7 +53,7 @@ pub fn settle(
     signals: &mut dyn Signals,
 ) -> Result<(), Unsettled> {
     let index = execution.index;
-    balances(execution, changeset, worker)?;
+    balances(block, execution, changeset, worker)?;
     if apart {
         show_balances(execution, &mut executed.state, changeset);
     }
@@ -92,9 +92,21 @@ fn balance(read: &Actor<'_>, changeset: &Changeset) -> U256 {
 }
 
 /// Works out the balances that the transaction has changed without reading them, see `balances.rs`.
-fn balances(execution: &Execution, changeset: &Changeset, worker: WorkerContext) -> Result<(), Unsettled> {
+fn balances(
+    block: &BlockState,
+    execution: &Execution,
+    changeset: &Changeset,
+    worker: WorkerContext,
+) -> Result<(), Unsettled> {
     let moved = &execution.moved;
-    if moved.iter().any(|moved| balance(moved.actor, changeset) >= HUGE) {
+    let is_huge = |actor: &Actor<'_>| balance(actor, changeset) >= HUGE;
+    // What has come and gone again, or was undone, has not moved, and yet it may not have fitted.
+    let paid = execution.pays || !block.transaction(execution.index).value.is_zero();
+    let may_overflow = match paid {
+        true => execution.accounts.iter().filter(|read| read.is_unseen()).any(|read| is_huge(read.actor)),
+        false => moved.iter().any(|moved| is_huge(moved.actor)),
+    };
+    if may_overflow {
         return Err(Unsettled::Overflow);
     }
     for Moved { actor, delta, entry } in moved {

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "cli")]
 
+mod balances;
 mod beneficiary;
 #[path = "../common/mod.rs"]
 mod common;
