@@ -105,10 +105,11 @@ impl CellDatabase {
 }
 
 type Context<'a, D> = InstructionContext<'a, ActorContext<D>, EthInterpreter>;
+type Observing<D> = fn(Context<'_, D>) -> InstructionExecResult;
 
 /// Has those instructions say so that look at balances.
 pub(crate) fn observing<D: EvmDatabase>(mut instructions: Instructions<D>) -> Instructions<D> {
-    let table: [(u8, fn(Context<'_, D>) -> InstructionExecResult); 7] = [
+    let table: [(u8, Observing<D>); 7] = [
         (opcode::BALANCE, balance),
         (opcode::SELFBALANCE, self_balance),
         (opcode::CALL, call::<{ opcode::CALL }, D>),

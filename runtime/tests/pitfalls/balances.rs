@@ -559,6 +559,34 @@ fn a_delegated_sender_pays_more_than_fits() {
 }
 
 #[test]
+fn a_delegated_sender_leaves_more_than_fits() {
+    let spec = SpecId::PRAGUE;
+    let mut case = Case::new(spec);
+    // What the sender has while it runs, and so much more wraps to this.
+    let charged = wei(25 * 1_000_000);
+    let left = wei(10);
+    let full = case.contract_with(address(1), wallet(), charged + wei(1) + left, &[]);
+    let code = case.contract(address(2), store(), &[]);
+    let purse = address(3);
+    for number in 0..2 {
+        let sender = address(20 + number);
+        let info = AccountInfo { balance: U256::MAX, ..AccountInfo::default() };
+        case.memory.insert_account(sender, info.with_code(Bytecode::new_eip7702(code)), []);
+        let steps =
+            [step(sender, 0, &destroy(full)), step(full, 0, &[word(purse), left + wei(1) - wei(number)])];
+        let script = case.contract(address(10 + number), script(&steps), &[]);
+        if number == 1 {
+            // It has again what it had at first.
+            let refill = case.rich(30);
+            case.call_with(refill, full, charged + wei(1), &[]);
+        }
+        case.call(sender, script, &[]);
+    }
+    let sequential = case.check_success();
+    assert_eq!((output(&sequential, 0), output(&sequential, 2)), (wei(0), wei(1)));
+}
+
+#[test]
 fn balances_near_the_limits() {
     for spec in [SpecId::FRONTIER, SpecId::SHANGHAI, SpecId::PRAGUE] {
         for there in [power(199), power(200) - wei(2), power(200), U256::MAX - wei(9), U256::MAX] {
