@@ -125,10 +125,6 @@ const AT_ONCE: u32 = 16;
 /// core to core.
 const WORTH_STEALING: usize = 2;
 
-/// The window moves on by so many transactions at a time, or by this part of it.
-const STEP: u32 = 32;
-const STEPS: u32 = 8;
-
 /// How far ahead a block is executed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -373,12 +369,9 @@ impl BlockRun {
         (self.begins.has_early() || self.begins.turn(self.horizon()).is_some()) && self.has_fiber()
     }
 
-    /// Up to where transactions may begin at the moment. It moves in steps: where the window is full, a worker that was woken for
-    /// each transaction that becomes final would be asleep again before the next one.
+    /// Up to where transactions may begin at the moment.
     fn horizon(&self) -> u32 {
-        let (passed, window) = (self.frontier.passed(), self.limits.window);
-        let step = (window / STEPS).clamp(1, STEP);
-        (passed - passed % step).saturating_add(window)
+        self.frontier.passed().saturating_add(self.limits.window)
     }
 
     /// How many fibers there are then.
