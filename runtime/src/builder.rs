@@ -95,7 +95,7 @@ impl Builder {
         self
     }
 
-    /// Whether [`Outcome::states`] is filled: each transaction's state changes, at the price of a copy.
+    /// Whether [`Outcome::states`](crate::Outcome::states) is filled: each transaction's state changes, at the price of a copy.
     /// Default: no.
     pub fn keep_states(mut self, keep: bool) -> Self {
         self.keep_states = keep;
