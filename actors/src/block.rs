@@ -19,7 +19,6 @@ use revm::{
 };
 
 use crate::{
-    balances::may_leave_unseen,
     chaos::Chaos,
     directory::{Actor, Directory},
     loading::Inbox,
@@ -67,7 +66,6 @@ unsafe impl Sync for BlockState {}
 /// What is known of a transaction before it runs.
 struct Route {
     credits: bool,
-    leaves_unseen: bool,
     sender: AtomicPtr<Actor<'static>>,
 }
 
@@ -111,7 +109,6 @@ impl BlockState {
         let precompiles = Precompiles::new(PrecompileSpecId::from_spec_id(cfg.spec));
         let route = |tx: &TxEnv| Route {
             credits: credited(tx, &cfg, precompiles),
-            leaves_unseen: may_leave_unseen(tx, &cfg),
             sender: AtomicPtr::new(ptr::null_mut()),
         };
         let own = &transactions[range.clone()];
@@ -283,11 +280,6 @@ impl BlockState {
             TxKind::Call(to) if self.routes[self.place(index)].credits => Some(to),
             _ => None,
         }
-    }
-
-    /// Whether the transaction may read accounts without their balances.
-    pub(crate) fn leaves_unseen(&self, index: u32) -> bool {
-        self.routes[self.place(index)].leaves_unseen
     }
 
     /// Whether the transaction looks like a plain transfer, to be tried without a fiber.

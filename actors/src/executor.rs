@@ -11,6 +11,7 @@ use revm::{
 };
 
 use crate::{
+    balances::may_leave_unseen,
     block::BlockState,
     database::{CellDatabase, Link, ReadError},
     evm::{ActorEvm, EvmDatabase},
@@ -52,7 +53,9 @@ impl Executor {
         }
         let credited = if execution.exact { None } else { block.credited(execution.index) };
         let link = Link { block, execution: ptr::from_mut(execution), worker, yielder };
-        let leaves_unseen = !execution.exact && !execution.scouts && block.leaves_unseen(execution.index);
+        let leaves_unseen = !execution.exact
+            && !execution.scouts
+            && may_leave_unseen(block.transaction(execution.index), &block.cfg);
         self.evm.database().attach(link, credited, leaves_unseen);
 
         if let Some(end) = self.transfer(block, execution, credited) {

@@ -273,6 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn many_workers_share_what_takes_less() {
+        let block: Vec<_> = (0..10).map(|sender| from(sender, 100_000)).collect();
+        for (workers, takes, shares) in [
+            (MANY - 1, WORTH_SHARING_AMONG_MANY, false),
+            (MANY - 1, WORTH_SHARING, true),
+            (MANY, WORTH_SHARING_AMONG_MANY, true),
+            (MANY, WORTH_SHARING_AMONG_MANY / 2, false),
+        ] {
+            let mut plan = Plan::new(&block, workers);
+            plan.begin -= ALONE;
+            assert_eq!(plan.shares(&block, 5, |_| takes), shares, "{workers} workers, {takes:?}");
+        }
+        assert!(guesses(MANY) > guesses(MANY - 1));
+    }
+
+    #[test]
     fn a_plan_is_made_once_and_goes_by_what_is_left() {
         let block: Vec<_> = (0..100).map(|sender| from(sender, 1_000_000)).collect();
         let mut plan = Plan::new(&block, 2);

@@ -15,7 +15,7 @@ use crate::{
     worker::{Kit, Store},
 };
 
-/// How often a helper looks for a block that was announced before it sleeps after all.
+/// How often a helper looks for what was announced before it sleeps after all.
 const SPINS_FOR_A_BLOCK: u32 = if SPINS < 100 { SPINS } else { 100 * SPINS };
 
 /// What the threads of a runtime share.
@@ -24,8 +24,8 @@ pub(crate) struct Pool {
     /// Blocks in execution.
     pub(crate) runs: RwLock<Vec<Arc<BlockRun>>>,
     pub(crate) work: Arc<EventCount>,
-    /// How many blocks will soon be on the list: their helpers wake up meanwhile.
-    pub(crate) expected: AtomicU32,
+    /// How much is to come for which helpers stay awake, see [`Expected`].
+    expected: AtomicU32,
     pub(crate) bundlings: Bundlings,
     pub(crate) store: Store,
     pub(crate) closing: AtomicBool,
@@ -37,15 +37,14 @@ pub(crate) struct Expected<'a>(&'a Pool);
 impl<'a> Expected<'a> {
     /// Wakes who sleeps.
     pub(crate) fn new(pool: &'a Pool) -> Self {
-        // Relaxed, here and below: a hint.
-        pool.expected.fetch_add(1, Ordering::Relaxed);
+        let expected = Self::soon(pool);
         pool.work.notify();
-        Self(pool)
+        expected
     }
 
     /// Who sleeps is left alone.
     pub(crate) fn soon(pool: &'a Pool) -> Self {
-        // Relaxed: as above.
+        // Relaxed, here and below: a hint.
         pool.expected.fetch_add(1, Ordering::Relaxed);
         Self(pool)
     }

@@ -189,6 +189,8 @@ impl Runtime {
             if done == transactions {
                 break;
             }
+            // What comes next may be for one worker alone.
+            awake = None;
             plan = Some(match self.settings.disorder() {
                 Some(chaos) => stretches.by_chance(done, &chaos),
                 None if done == range.end => stretches.paid(done),
@@ -319,7 +321,7 @@ impl Runtime {
             self.pool.work.notify_waiting();
         }
         self.pool.lead(&run, kit);
-        // The last stretch's helpers are wanted for the bundle.
+        // If this is the last stretch, its helpers are wanted for the bundle.
         **awake = shared.then(|| Expected::soon(&self.pool));
         if shared {
             self.pool.runs.write().retain(|other| !Arc::ptr_eq(other, &run));
